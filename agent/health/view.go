@@ -1,0 +1,85 @@
+package health
+
+import "time"
+
+// A View is what the agent knows at one moment: the one source of the status table, the page and the metrics.
+type View struct {
+	At         time.Time       `json:"at"`
+	Host       Host            `json:"host"`
+	Version    string          `json:"version"`
+	PID        int             `json:"pid"`
+	Started    time.Time       `json:"started"`
+	Mode       Mode            `json:"mode"`
+	DryRun     bool            `json:"dry_run,omitempty"`
+	Sensor     string          `json:"sensor"`           // how deaths are noticed: pidfd, proc, poll
+	Closed     string          `json:"closed,omitempty"` // why nothing is started now
+	Store      string          `json:"store"`            // "ok", or why healing goes on from memory
+	Instances  []InstanceView  `json:"instances"`
+	Containers []ContainerView `json:"containers"`
+	Stuck      []string        `json:"stuck,omitempty"` // commands abandoned in uninterruptible sleep
+	Loop       Loop            `json:"loop"`
+}
+
+// An InstanceView is one engine instance.
+type InstanceView struct {
+	Engine   string    `json:"engine"`
+	Instance string    `json:"instance,omitempty"`
+	Where    string    `json:"where"`    // lxcpath, URI, …
+	Listed   time.Time `json:"listed"`   // last complete list; zero: never
+	Degraded string    `json:"degraded"` // empty, or how it is watched instead and why
+	Err      string    `json:"err,omitempty"`
+	Count    int       `json:"count"`
+}
+
+// A ContainerView is one container.
+type ContainerView struct {
+	Ref      Ref          `json:"ref"`
+	Name     string       `json:"name"`
+	State    RunState     `json:"state"`
+	Detail   string       `json:"detail,omitempty"`
+	Phase    Phase        `json:"phase"`
+	Since    time.Time    `json:"since"`
+	Why      string       `json:"why,omitempty"`
+	Init     Process      `json:"init,omitzero"`
+	Addrs    []Addr       `json:"addrs,omitempty"`
+	Intent   Intent       `json:"intent"`
+	Mode     Mode         `json:"mode"`
+	Hold     *Hold        `json:"hold,omitempty"`
+	Signals  []SignalView `json:"signals,omitempty"`
+	Incident string       `json:"incident,omitempty"`
+	Attempts int          `json:"attempts"`
+	Next     string       `json:"next,omitempty"` // what would be done, or will be, and when
+	Wake     time.Time    `json:"wake,omitzero"`
+}
+
+// A SignalView is the latest word of one probe.
+type SignalView struct {
+	Probe   string    `json:"probe"`
+	Outcome Outcome   `json:"outcome"` // empty: not run yet
+	Detail  string    `json:"detail,omitempty"`
+	Took    Millis    `json:"took_ms"`
+	At      time.Time `json:"at,omitzero"`
+	Fails   int       `json:"fails,omitempty"` // in a row
+	Failing bool      `json:"failing,omitempty"`
+}
+
+// An Intent says whether a container should be running, and how we know.
+type Intent struct {
+	Want  Tri    `json:"want,omitempty"`
+	Proof string `json:"proof"` // "lxc.start.auto = 1", "atalaya want, by root (uid 0)"
+}
+
+// A Hold is a person's "hands off", for a time, with a reason.
+type Hold struct {
+	Until  time.Time `json:"until"`
+	Reason string    `json:"reason"`
+	By     string    `json:"by"`
+}
+
+// Loop is the decision loop's account of itself.
+type Loop struct {
+	Turns   uint64    `json:"turns"`
+	Last    time.Time `json:"last"`
+	Inbox   int       `json:"inbox"`
+	Running int       `json:"running"` // actions under way
+}
