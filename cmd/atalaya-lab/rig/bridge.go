@@ -1,0 +1,94 @@
+package rig
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+)
+
+// makeBridge adds a bridge with an address and brings it up.
+func makeBridge(name string, addr netip.Prefix) error {
+	br := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}
+	if err := netlink.LinkAdd(br); err != nil {
+		return fmt.Errorf("add bridge %q: %w", name, err)
+	}
+	ipnet := &net.IPNet{IP: addr.Addr().AsSlice(), Mask: net.CIDRMask(addr.Bits(), addr.Addr().BitLen())}
+	if err := netlink.AddrAdd(br, &netlink.Addr{IPNet: ipnet}); err != nil {
+		return fmt.Errorf("give bridge %q the address %s: %w", name, addr, err)
+	}
+	if err := netlink.LinkSetUp(br); err != nil {
+		return fmt.Errorf("bring bridge %q up: %w", name, err)
+	}
+	return nil
+}
+
+// deleteBridge removes the bridge; one that is not there is well.
+func deleteBridge(name string) error {
+	link, err := netlink.LinkByName(name)
+	if errors.As(err, &netlink.LinkNotFoundError{}) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("find bridge %q: %w", name, err)
+	}
+	if err := netlink.LinkDel(link); err != nil {
+		return fmt.Errorf("delete bridge %q: %w", name, err)
+	}
+	return nil
+}
+
+// portsOf are the links enslaved to the bridge, by index.
+func portsOf(name string) ([]int, error) {
+	br, err := netlink.LinkByName(name)
+	if err != nil {
+		return nil, fmt.Errorf("find bridge %q: %w", name, err)
+	}
+	links, err := netlink.LinkList()
+	if err != nil {
+		return nil, fmt.Errorf("list the ports of bridge %q: %w", name, err)
+	}
+	var ports []int
+	for _, l := range links {
+		if l.Attrs().MasterIndex == br.Attrs().Index {
+			ports = append(ports, l.Attrs().Index)
+		}
+	}
+	return ports, nil
+}
+
+// attach enslaves those of the links that still exist.
+func attach(name string, ports []int) error {
+	br, err := netlink.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("find bridge %q: %w", name, err)
+	}
+	for _, index := range ports {
+		port, err := netlink.LinkByIndex(index)
+		if err != nil {
+			continue // its container died meanwhile
+		}
+		if err := netlink.LinkSetMaster(port, br); err != nil {
+			return fmt.Errorf("attach %q to bridge %q: %w", port.Attrs().Name, name, err)
+		}
+	}
+	return nil
+}
+
+// subnetTaken tells whether somebody else uses addresses of the slot's subnet.
+func subnetTaken(n int) bool {
+	s := &slot{n: n}
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return false
+	}
+	for _, a := range addrs {
+		p, err := netip.ParsePrefix(a.String())
+		if err == nil && p.Addr().Is4() && p.Overlaps(s.subnet()) {
+			return true
+		}
+	}
+	return false
+}
