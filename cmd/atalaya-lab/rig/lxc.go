@@ -24,7 +24,12 @@ type LXCOptions struct {
 // "ok" on port 80. Its methods end the test on failure; call them from the test's
 // own goroutine.
 type LXC struct {
-	t     TB
+	t TB
+	*installation
+}
+
+// installation is what views of one rig share; see [LXC.With].
+type installation struct {
 	o     LXCOptions
 	slot  *slot
 	names []string
@@ -44,7 +49,7 @@ func NewLXC(t TB, o LXCOptions) *LXC {
 	if err != nil {
 		t.Fatalf("rig: %v", err)
 	}
-	l := &LXC{t: t, o: o, slot: s, addrs: map[string]netip.Addr{}, next: 2}
+	l := &LXC{t: t, installation: &installation{o: o, slot: s, addrs: map[string]netip.Addr{}, next: 2}}
 	t.Cleanup(l.clean)
 	l.must(os.Mkdir(l.Path(), 0o755)) //nolint:gosec // as /var/lib/lxc of a test
 	l.must(makeRootfs(l.sharedRoot()))
@@ -59,6 +64,9 @@ func NewLXC(t TB, o LXCOptions) *LXC {
 	}
 	return l
 }
+
+// With is the same rig, ending another test on failure: a subtest's.
+func (l *LXC) With(t TB) *LXC { return &LXC{t: t, installation: l.installation} }
 
 func (l *LXC) must(err error) {
 	l.t.Helper()
