@@ -1,0 +1,168 @@
+package hostexec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+)
+
+const (
+	managerName  = "org.freedesktop.systemd1"
+	managerPath  = "/org/freedesktop/systemd1"
+	managerIface = "org.freedesktop.systemd1.Manager"
+	unitIface    = "org.freedesktop.systemd1.Unit"
+	serviceIface = "org.freedesktop.systemd1.Service"
+
+	// systemd's own socket is used rather than the system bus: it saves a hop through dbus-daemon each way, and works
+	// when that is down. Only root may connect; others go by the bus.
+	privateSocket = "unix:path=/run/systemd/private"
+
+	dialWithin   = time.Second     // to connect
+	answerWithin = 5 * time.Second // to answer one call: systemd is slow when thousands of units change at boot
+)
+
+// errNotSent marks a start that systemd certainly never saw, so that another way may be tried without starting twice.
+var errNotSent = errors.New("systemd was not asked")
+
+// units is the connection to systemd, made when it is needed and again after it broke. It is safe for concurrent use.
+type units struct {
+	mu      sync.Mutex
+	conn    *dbus.Conn
+	closed  bool
+	waiting map[string][]chan string // by unit name: told the result of its job
+	readers sync.WaitGroup
+}
+
+func newUnits() *units { return &units{waiting: map[string][]chan string{}} }
+
+// connect gives the live connection.
+func (u *units) connect() (*dbus.Conn, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.closed {
+		return nil, errors.New("connect to systemd: this Host is closed")
+	}
+	if u.conn != nil && u.conn.Connected() {
+		return u.conn, nil
+	}
+	conn, err := dialSystemd()
+	if err != nil {
+		return nil, err
+	}
+	u.conn = conn
+	signals := make(chan *dbus.Signal, 64)
+	conn.Signal(signals)
+	u.readers.Add(1)
+	go u.dispatch(signals)
+	return conn, nil
+}
+
+func (u *units) reachable() error {
+	_, err := u.connect()
+	return err
+}
+
+func (u *units) close() {
+	u.mu.Lock()
+	u.closed = true
+	conn := u.conn
+	u.mu.Unlock()
+	if conn != nil {
+		conn.Close()
+	}
+	u.readers.Wait()
+}
+
+// dialSystemd connects and subscribes to the ends of jobs. A hung systemd costs dialWithin.
+func dialSystemd() (*dbus.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), dialWithin)
+	defer cancel()
+	conn, private := dialPrivate(ctx)
+	if conn == nil {
+		var err error
+		if conn, err = dbus.ConnectSystemBus(dbus.WithSignalHandler(dbus.NewSequentialSignalHandler())); err != nil {
+			return nil, fmt.Errorf("connect to systemd by %s and by the system bus: %w", privateSocket, err)
+		}
+	}
+	if !private {
+		if err := conn.AddMatchSignalContext(ctx, dbus.WithMatchInterface(managerIface), dbus.WithMatchMember("JobRemoved")); err != nil {
+			conn.Close()
+			return nil, fmt.Errorf("subscribe to systemd's jobs: %w", err)
+		}
+	}
+	if err := conn.Object(managerName, managerPath).CallWithContext(ctx, managerIface+".Subscribe", 0).Err; err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("subscribe to systemd's jobs: %w", err)
+	}
+	return conn, nil
+}
+
+// dialPrivate gives nil when the socket is not there or not for us.
+func dialPrivate(ctx context.Context) (*dbus.Conn, bool) {
+	conn, err := dbus.Dial(privateSocket, dbus.WithSignalHandler(dbus.NewSequentialSignalHandler()))
+	if err != nil {
+		return nil, false
+	}
+	// godbus has no deadline for the authentication: a hung systemd is cut off by closing the socket.
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	if err := conn.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(os.Geteuid()))}); err != nil {
+		conn.Close()
+		return nil, false
+	}
+	return conn, true
+}
+
+// dispatch tells those who wait for a unit that its job has ended, until the connection does.
+func (u *units) dispatch(signals <-chan *dbus.Signal) {
+	defer u.readers.Done()
+	for s := range signals {
+		if s.Name != managerIface+".JobRemoved" || len(s.Body) != 4 {
+			continue
+		}
+		unit, _ := s.Body[2].(string)
+		result, _ := s.Body[3].(string)
+		u.mu.Lock()
+		for _, c := range u.waiting[unit] {
+			c <- result // each has room for one, and is told once
+		}
+		delete(u.waiting, unit)
+		u.mu.Unlock()
+	}
+}
+
+// expect announces that the end of the unit's job is waited for.
+func (u *units) expect(unit string) <-chan string {
+	c := make(chan string, 1)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.waiting[unit] = append(u.waiting[unit], c)
+	return c
+}
+
+func (u *units) unexpect(unit string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.waiting, unit)
+}
+
+// call makes one call to systemd's manager.
+func (u *units) call(method string, result any, args ...any) error {
+	conn, err := u.connect()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
+	defer cancel()
+	call := conn.Object(managerName, managerPath).CallWithContext(ctx, managerIface+"."+method, 0, args...)
+	if result == nil {
+		return call.Err
+	}
+	return call.Store(result)
+}
