@@ -1,0 +1,362 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Options say where the store is and what it keeps.
+type Options struct {
+	Dir        string // made if it is missing; empty: in memory only, for a host whose state folder cannot be used
+	Log        *slog.Logger
+	Registerer prometheus.Registerer // may be nil
+	MaxAge     time.Duration         // what is uneventful is kept so long, failures four times as long; 0: 30 days
+	MaxBytes   int64                 // of the database; 0: 256 MiB
+	OpenWithin time.Duration         // a disk that does not let us open in this time is stalled; 0: 30 s
+}
+
+// Report is what Open found. Fresh: nothing is remembered, as at a first install.
+type Report struct {
+	Fresh    bool
+	SetAside string // where the malformed database is now; empty: there was none
+	Orderly  bool   // the agent before this one closed the store in order; true also for a fresh one
+	Degraded error  // it is open, but cannot be written now
+}
+
+// A Store is one open database. It is safe for concurrent use.
+type Store struct {
+	o        Options
+	log      *slog.Logger
+	m        *metrics
+	lock     *os.File // nil when read-only or in memory
+	readOnly bool
+	w        *writer
+
+	mu   sync.RWMutex
+	db   *database
+	lost *LostError // not told to anybody yet
+
+	reads sync.WaitGroup
+}
+
+// Open takes the exclusive lock on the folder, opens the database and brings it up to date. A malformed database is set
+// aside and a new one started; the Report says so. A second agent gets ErrLocked, which names the pid of the first.
+func Open(o Options) (*Store, Report, error) {
+	o = o.withDefaults()
+	type opened struct {
+		s   *Store
+		r   Report
+		err error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		s, r, err := open(o)
+		done <- opened{s, r, err}
+	}()
+	limit := time.NewTimer(o.OpenWithin)
+	defer limit.Stop()
+	select {
+	case x := <-done:
+		return x.s, x.r, x.err
+	case <-limit.C:
+		go func() { // cannot be called back; what it opens late is closed again
+			if late := <-done; late.s != nil {
+				late.s.Close() //nolint:errcheck // nobody is left to tell
+			}
+		}()
+		return nil, Report{}, fmt.Errorf("open the store in %q: no answer within %s: %w", o.Dir, o.OpenWithin, ErrStalled)
+	}
+}
+
+func (o Options) withDefaults() Options {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.MaxAge <= 0 {
+		o.MaxAge = 30 * 24 * time.Hour
+	}
+	if o.MaxBytes <= 0 {
+		o.MaxBytes = 256 << 20
+	}
+	if o.OpenWithin <= 0 {
+		o.OpenWithin = 30 * time.Second
+	}
+	return o
+}
+
+func open(o Options) (s *Store, r Report, err error) {
+	s = &Store{o: o, log: o.Log, m: newMetrics(nil)}
+	if o.Dir != "" {
+		if o.Dir, err = prepareDir(o.Dir); err == nil {
+			s.lock, err = lockDir(o.Dir)
+		}
+		if err != nil {
+			return nil, r, fmt.Errorf("open the store in %q: %w", o.Dir, err)
+		}
+	}
+	s.o = o
+	if s.db, r, err = openOrReplace(o); err == nil {
+		err = s.start(&r)
+	}
+	if err != nil {
+		if s.db != nil {
+			s.db.close() //nolint:errcheck // the first error counts
+		}
+		s.unlock()
+		return nil, r, fmt.Errorf("open the store in %q: %w", o.Dir, err)
+	}
+	s.m = newMetrics(o.Registerer)
+	s.w.m = s.m
+	go s.w.run()
+	return s, r, nil
+}
+
+// prepareDir makes the folder ours alone. A folder that others may write to is none of ours, whatever the options say.
+func prepareDir(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return dir, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return dir, fmt.Errorf("make the state folder: %w", err)
+	}
+	fi, err := os.Stat(dir)
+	if err != nil {
+		return dir, err
+	}
+	switch {
+	case !fi.IsDir():
+		return dir, errors.New("it is not a folder")
+	case fi.Mode()&os.ModeSticky != 0 || fi.Mode().Perm()&0o002 != 0:
+		return dir, errors.New("others may write to it: give the store a folder of its own")
+	case fi.Mode().Perm()&0o077 != 0:
+		if err := os.Chmod(dir, 0o700); err != nil {
+			return dir, fmt.Errorf("make the state folder private: %w", err)
+		}
+	}
+	return dir, nil
+}
+
+// openOrReplace opens the database, or sets a malformed one aside and starts a new one.
+func openOrReplace(o Options) (*database, Report, error) {
+	path := ""
+	if o.Dir != "" {
+		path = filepath.Join(o.Dir, dbName)
+	}
+	d, fresh, err := openDatabase(path)
+	if !malformed(err) || path == "" {
+		return d, Report{Fresh: fresh}, err
+	}
+	aside, moveErr := setAside(path, time.Now())
+	if moveErr != nil {
+		return nil, Report{}, errors.Join(err, moveErr)
+	}
+	o.Log.Error("store: the database was malformed: it is set aside and the agent starts as at a first install",
+		"set_aside", aside, "err", err)
+	d, _, err = openDatabase(path)
+	return d, Report{Fresh: true, SetAside: aside}, err
+}
+
+// start reads where the agent before us stood, and marks the store as in use. A disk that is full must not keep the agent
+// from watching, so the mark may come later.
+func (s *Store) start(r *Report) error {
+	s.w = &writer{log: s.log, m: s.m, exec: s.exec, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	var orderly int
+	if err := s.db.wr.QueryRow(`SELECT serial, orderly FROM agent`).Scan(&s.w.serial, &orderly); err != nil {
+		return explain("read where the agent before this one stood", err)
+	}
+	r.Orderly = orderly == 1
+	s.w.serial++
+	begin := &batch{serial: s.w.serial, ops: []op{{key: "orderly", q: setOrderly, args: []any{int64(0)}}}}
+	if err := s.db.apply(begin); err != nil {
+		if malformed(err) {
+			return err
+		}
+		r.Degraded = explain("mark the store as in use", err)
+		s.w.owed, s.w.failing = []*batch{begin}, r.Degraded
+	}
+	return nil
+}
+
+// exec runs f on the database, for the writer goroutine alone. If the database turns out to be malformed, it is set
+// aside, and f runs on a new one; the next Commit tells.
+func (s *Store) exec(f func(*database) error) error {
+	err := f(s.current())
+	if !malformed(err) || s.o.Dir == "" {
+		return err
+	}
+	lost := &LostError{Err: err}
+	old := s.current()
+	old.close() //nolint:errcheck // it is broken
+	aside, err := setAside(old.path, time.Now())
+	if err != nil {
+		return fmt.Errorf("%w (%w)", lost.Err, err)
+	}
+	lost.SetAside = aside
+	fresh, _, err := openDatabase(old.path)
+	if err != nil {
+		return fmt.Errorf("start a new database after %q was set aside: %w", aside, err)
+	}
+	s.m.lost.Inc()
+	s.log.Error("store: the database was malformed while in use: it is set aside and a new one is begun",
+		"set_aside", aside, "err", lost.Err)
+	s.mu.Lock()
+	s.db, s.lost = fresh, lost
+	s.mu.Unlock()
+	return f(fresh)
+}
+
+func (s *Store) current() *database {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.db
+}
+
+// suspect has the writer check a database that a reader found malformed.
+func (s *Store) suspect() {
+	if s.readOnly {
+		return
+	}
+	s.w.post(func(tx *sql.Tx) error { return check(tx) })
+}
+
+// takeLost gives the news of a lost database once.
+func (s *Store) takeLost() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lost == nil {
+		return nil
+	}
+	err := s.lost
+	s.lost = nil
+	return err
+}
+
+// Commit makes b durable, as the package comment guarantees. A Batch without content is welcome: it returns nil when
+// everything before it is on disk.
+func (s *Store) Commit(ctx context.Context, b Batch) error {
+	if s.readOnly {
+		return fmt.Errorf("commit: %w", ErrReadOnly)
+	}
+	e, err := encode(b)
+	if err != nil {
+		return err
+	}
+	word, err := s.w.take(e)
+	if err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	if word == nil {
+		return stalled("commit", ctx)
+	}
+	select {
+	case err := <-word:
+		if err != nil {
+			return err
+		}
+		return s.takeLost()
+	case <-ctx.Done():
+		return stalled("commit", ctx)
+	}
+}
+
+// Health is nil when everything committed is on disk, and otherwise says why it is not. It never waits.
+func (s *Store) Health() error {
+	if s.readOnly {
+		return nil
+	}
+	return s.w.err()
+}
+
+// write runs f in a transaction of its own, as the writer's next call.
+func (s *Store) write(ctx context.Context, what string, f func(*sql.Tx) error) error {
+	if s.readOnly {
+		return fmt.Errorf("%s: %w", what, ErrReadOnly)
+	}
+	return s.w.do(ctx, what, f)
+}
+
+// closeWithin bounds Close: systemd waits 90 s before it kills, and a stuck disk stays stuck.
+const closeWithin = 5 * time.Second
+
+// Close writes what is owed, marks the store as closed in order and gives the folder free. It takes 5 s at most; the error
+// says what could not be written. No other call may be under way or follow.
+func (s *Store) Close() error {
+	if s.readOnly {
+		s.reads.Wait()
+		return s.db.close()
+	}
+	s.w.close()
+	done := make(chan error, 1)
+	go func() {
+		<-s.w.done
+		s.reads.Wait()
+		err := s.finish()
+		done <- err
+	}()
+	limit := time.NewTimer(closeWithin)
+	defer limit.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-limit.C:
+		return fmt.Errorf("close the store: %w: not marked as closed in order", ErrStalled)
+	}
+}
+
+// finish runs after the writer has ended, so nothing else touches the database.
+func (s *Store) finish() error {
+	defer s.unlock()
+	err := s.w.failing
+	if len(s.w.owed) == 0 {
+		err = s.exec(func(d *database) error {
+			return d.tx(func(tx *sql.Tx) error {
+				_, err := tx.Stmt(d.stmts[setOrderly]).Exec(1)
+				return err
+			})
+		})
+	} else {
+		err = fmt.Errorf("%d batches are lost: %w", len(s.w.owed), err)
+	}
+	if err = errors.Join(err, s.current().close()); err != nil {
+		return explain("close the store", err)
+	}
+	return nil
+}
+
+func (s *Store) unlock() {
+	if s.lock != nil {
+		s.lock.Close() //nolint:errcheck // the kernel drops the lock with it
+	}
+}
+
+// OpenReadOnly opens the store of dir for reading, beside a running agent or without one. It takes no lock and changes
+// nothing; what would write returns ErrReadOnly. A malformed database is an error here: setting aside is the agent's.
+func OpenReadOnly(dir string) (*Store, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, dbName)
+	if _, err := os.Stat(path); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("read the store in %q: %w: no agent has run with this state folder yet", dir, err)
+		}
+		return nil, fmt.Errorf("read the store in %q: %w", dir, err)
+	}
+	d, err := openReader(dir, path)
+	if err != nil {
+		return nil, fmt.Errorf("read the store in %q: %w", dir, err)
+	}
+	return &Store{o: Options{Dir: dir}.withDefaults(), log: slog.New(slog.DiscardHandler), m: newMetrics(nil), readOnly: true, db: d}, nil
+}
