@@ -202,5 +202,5 @@ func childNamed(parent int, comm string) int {
 // SetConfig replaces the container's configuration file; the engine reads it at the next start.
 func (l *LXC) SetConfig(name, text string) {
 	l.t.Helper()
-	l.must(os.WriteFile(l.ConfigFile(name), []byte(text), 0o644)) //nolint:gosec // LXC's own mode
+	l.must(os.WriteFile(l.ConfigFile(name), []byte(text), 0o644))
 }

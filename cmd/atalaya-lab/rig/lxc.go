@@ -51,7 +51,7 @@ func NewLXC(t TB, o LXCOptions) *LXC {
 	}
 	l := &LXC{t: t, installation: &installation{o: o, slot: s, addrs: map[string]netip.Addr{}, next: 2}}
 	t.Cleanup(l.clean)
-	l.must(os.Mkdir(l.Path(), 0o755)) //nolint:gosec // as /var/lib/lxc of a test
+	l.must(os.Mkdir(l.Path(), 0o755))
 	l.must(makeRootfs(l.sharedRoot()))
 	l.must(makeBridge(l.Bridge(), netip.PrefixFrom(l.Gateway(), 24)))
 	for i := range o.N {
@@ -143,12 +143,12 @@ func (l *LXC) Add(name string, extra ...string) {
 		addr = l.slot.addr(l.next)
 		l.next++
 	}
-	l.must(os.MkdirAll(l.Dir(name), 0o755)) //nolint:gosec // LXC's own mode
+	l.must(os.MkdirAll(l.Dir(name), 0o755))
 	if l.o.OwnRoot {
 		l.must(copyTree(l.sharedRoot(), l.Rootfs(name)))
 	}
 	l.addrs[name] = addr
-	l.must(os.WriteFile(l.ConfigFile(name), []byte(l.config(name, addr, extra)), 0o644)) //nolint:gosec // LXC's own mode
+	l.must(os.WriteFile(l.ConfigFile(name), []byte(l.config(name, addr, extra)), 0o644))
 	if !slices.Contains(l.names, name) {
 		l.names = append(l.names, name)
 	}

@@ -38,7 +38,7 @@ func (s *Systemd) Add(name string, extra ...string) {
 	for _, line := range append(slices.Clone(s.o.Config), extra...) {
 		lines = append(lines, text.Replace(line))
 	}
-	s.outer.must(os.MkdirAll(filepath.Join(s.Root(), dir), 0o755)) //nolint:gosec // LXC's own mode
+	s.outer.must(os.MkdirAll(filepath.Join(s.Root(), dir), 0o755))
 	s.Write(dir+"/config", strings.Join(lines, "\n")+"\n")
 	s.names = append(s.names, name)
 	s.addrs[name] = addr

@@ -81,7 +81,7 @@ func (s *slot) makeDir() error {
 		return fmt.Errorf("make the rig's folder: %w", err)
 	}
 	s.dir = dir
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // containers with mapped ids must be able to enter
+	if err := os.Chmod(dir, 0o755); err != nil {
 		return fmt.Errorf("open the rig's folder: %w", err)
 	}
 	s.lock, err = lockFolder(dir)

@@ -55,7 +55,7 @@ func NewSystemd(t TB, o SystemdOptions) *Systemd {
 	l := s.outer
 	l.must(copyTree(base, s.Root()))
 	l.must(s.furnish())
-	l.must(os.Mkdir(l.Dir(hostName), 0o755)) //nolint:gosec // LXC's own mode
+	l.must(os.Mkdir(l.Dir(hostName), 0o755))
 	l.must(os.WriteFile(l.ConfigFile(hostName), []byte(s.config()), 0o600))
 	for i := range o.N {
 		s.Add(fmt.Sprintf("web%d", i+1))
@@ -185,7 +185,7 @@ func (s *Systemd) Exec(argv ...string) Ran {
 	defer cancel()
 	head := []string{"-P", s.outer.Path(), "-n", hostName, "--clear-env",
 		"-v", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "-v", "HOME=/root", "--"}
-	cmd := exec.CommandContext(ctx, "lxc-attach", append(head, argv...)...) //nolint:gosec // the tests' own commands
+	cmd := exec.CommandContext(ctx, "lxc-attach", append(head, argv...)...)
 	cmd.WaitDelay = time.Second
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
@@ -219,7 +219,7 @@ func (s *Systemd) CopyIn(file, path string) {
 	info, err := os.Stat(file)
 	s.outer.must(err)
 	to := filepath.Join(s.Root(), path)
-	s.outer.must(os.MkdirAll(filepath.Dir(to), 0o755)) //nolint:gosec // as the host's other folders
+	s.outer.must(os.MkdirAll(filepath.Dir(to), 0o755))
 	s.outer.must(copyFile(file, to, info.Mode().Perm()))
 }
 
@@ -227,6 +227,6 @@ func (s *Systemd) CopyIn(file, path string) {
 func (s *Systemd) Write(path, text string) {
 	s.outer.t.Helper()
 	to := filepath.Join(s.Root(), path)
-	s.outer.must(os.MkdirAll(filepath.Dir(to), 0o755)) //nolint:gosec // as the host's other folders
+	s.outer.must(os.MkdirAll(filepath.Dir(to), 0o755))
 	s.outer.must(writeFiles(filepath.Dir(to), map[string]string{filepath.Base(to): text}))
 }

@@ -81,7 +81,7 @@ func buildBase(base string) error {
 	for _, wants := range []string{"lxc.service", "lxc-net.service", "lxc-monitord.service"} {
 		_ = os.Remove(filepath.Join(base, "etc/systemd/system/multi-user.target.wants", wants))
 	}
-	if err := os.WriteFile(filepath.Join(base, "sbin/v2init"), []byte(v2init), 0o755); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(filepath.Join(base, "sbin/v2init"), []byte(v2init), 0o755); err != nil {
 		return fmt.Errorf("write the root's first program: %w", err)
 	}
 	return os.WriteFile(base+".ready", nil, 0o600)

@@ -1,0 +1,66 @@
+# Every target installs what it needs and lacks from this system's packages, by
+# cmd/atalaya-lab/packages.sh, which says so first. Go is the only thing it expects.
+
+GO        ?= go
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+FUZZTIME  ?= 20s
+BENCHARGS ?=
+
+LINT_VERSION := 2.15.0
+LINT_DIR     := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/atalaya-lab/golangci-lint-$(LINT_VERSION)
+PACKAGES     := cmd/atalaya-lab/packages.sh
+AS_ROOT      := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test bench lint fuzz clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/atalaya (static) and bin/atalaya-lab
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/...
+
+demo: build ## watch real containers die and come back, in under a minute (root or sudo)
+	@$(PACKAGES) demo
+	@[ -z "$(AS_ROOT)" ] || echo "make demo: real containers need root, so the demo runs by sudo"
+	@$(AS_ROOT) bin/atalaya-lab demo --agent bin/atalaya
+
+# The race detector watches everything but cmd, whose tests drive built binaries,
+# containers and whole hosts, where it would only see the test's own goroutines.
+test: ## run every test, those on real containers too (root or sudo; as a user those skip)
+	@$(PACKAGES) test
+	@[ -z "$(AS_ROOT)" ] || echo "make test: not root, so the tests on real containers skip; 'sudo make test' runs them"
+	$(GO) vet ./...
+	$(GO) test -race -timeout 15m $$($(GO) list ./... | grep -v '/cmd/')
+	$(GO) test -timeout 15m ./cmd/...
+
+bench: build ## measure the agent beside the floor program, on 50 and 200 containers (root or sudo)
+	@$(PACKAGES) bench
+	@[ -z "$(AS_ROOT)" ] || echo "make bench: real containers need root, so the benchmark runs by sudo"
+	@$(AS_ROOT) bin/atalaya-lab bench --agent bin/atalaya $(BENCHARGS)
+
+lint: $(LINT_DIR)/golangci-lint ## check format, vet and the linters of .golangci.yml
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || \
+		{ echo "not formatted, run gofmt -w on:"; echo "$$unformatted"; exit 1; }
+	$(LINT_DIR)/golangci-lint run ./...
+
+$(LINT_DIR)/golangci-lint:
+	@mkdir -p $(LINT_DIR)
+	@have=$$($(GO) env GOPATH)/bin/golangci-lint; \
+	if "$$have" version 2>/dev/null | grep -qF 'version $(LINT_VERSION) '; then cp "$$have" $@; else \
+		echo "make lint: building golangci-lint $(LINT_VERSION) once, about two minutes"; \
+		GOFLAGS= GOBIN=$(LINT_DIR) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(LINT_VERSION); \
+	fi
+
+fuzz: ## run every fuzz test for FUZZTIME (20s)
+	@for pkg in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+			echo "$$pkg $$f"; \
+			$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+		done; \
+	done
+
+clean: ## remove what was built, and what killed tests left behind
+	@[ ! -x bin/atalaya-lab ] || $(AS_ROOT) bin/atalaya-lab sweep
+	rm -rf bin dist coverage.out
