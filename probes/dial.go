@@ -1,0 +1,94 @@
+package probes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"syscall"
+	"time"
+)
+
+// maxTries bounds how many addresses of one name are tried.
+const maxTries = 4
+
+// connect makes a connection to the first of addrs that takes one, each of them having its share of the time left. A
+// name often has an IPv6 address on which nothing listens.
+func (t *trial) connect(ctx context.Context, g Guest, network string, addrs []netip.Addr, port int) (net.Conn, error) {
+	began := time.Now()
+	defer func() { t.result.Phases.Connect += time.Since(began) }()
+	var first error
+	addrs = addrs[:min(len(addrs), maxTries)]
+	for i, a := range addrs {
+		conn, err := t.connectOne(ctx, g, network, netip.AddrPortFrom(a, uint16(port)), len(addrs)-i)
+		if err == nil {
+			return conn, nil
+		}
+		if first == nil || isUnsure(first) {
+			first = err
+		}
+	}
+	return nil, first
+}
+
+func (t *trial) connectOne(ctx context.Context, g Guest, network string, to netip.AddrPort, shares int) (net.Conn, error) {
+	if end, ok := ctx.Deadline(); ok && shares > 1 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(end)/time.Duration(shares))
+		defer cancel()
+	}
+	began := time.Now()
+	addr := to.String()
+	conn, err := dial(ctx, g, network, addr)
+	if err == nil {
+		return conn, nil
+	}
+	t.log.add("--- connect to ", addr, " (", network, "): ", because(err), "\n")
+	step := stepErr("connect to "+addr, began, err)
+	if unreachable(err) && !routed(ctx, g, addr) {
+		return nil, unsure{fmt.Errorf("%w: this host itself has no route there", step)}
+	}
+	return nil, step
+}
+
+// dial connects from the vantage of g. It dials by text: Dialer.DialTCP (Go 1.26) binds an ephemeral port before it
+// connects, which costs a system call and takes the port from every other destination too.
+func dial(ctx context.Context, g Guest, network, addr string) (net.Conn, error) {
+	if g.Dial != nil {
+		return g.Dial(ctx, network, addr)
+	}
+	d := net.Dialer{KeepAlive: -1} // three setsockopt less; no probe lives long enough for one
+	return d.DialContext(ctx, network, addr)
+}
+
+// unreachable says that err may come from the local routing table as well as from the network.
+func unreachable(err error) bool {
+	return errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.EACCES)
+}
+
+// routed says that the local routing table has a way to addr. Connecting a UDP socket sends nothing and looks up the
+// route: it fails on none (ENETUNREACH), on an unreachable one (EHOSTUNREACH) and on a prohibited one (EACCES). So what
+// it does not complain about was said by a router, or by neighbour discovery: the guest does not answer on its link.
+func routed(ctx context.Context, g Guest, addr string) bool {
+	conn, err := dial(context.WithoutCancel(ctx), g, "udp", addr)
+	if err != nil {
+		return false
+	}
+	_ = conn.Close()
+	return true
+}
+
+// hold makes the end of ctx the end of everything done on conn. The caller calls what it returns when it is done.
+func hold(ctx context.Context, conn net.Conn) (release func() bool) {
+	if end, ok := ctx.Deadline(); ok {
+		_ = conn.SetDeadline(end)
+	}
+	return context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+}
+
+// over says that the time of ctx is up. Its own timer may be a moment behind that of a connection.
+func over(ctx context.Context) bool {
+	end, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(end)
+}
