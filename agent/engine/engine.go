@@ -1,0 +1,136 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"strings"
+	"time"
+
+	"atalaya/agent/health"
+	"atalaya/agent/hostexec"
+)
+
+// A Runner runs host commands. *hostexec.Host is one; a replayed session is another.
+type Runner interface {
+	// Read runs a command that only reads. It is killed at its limit, or when the context ends.
+	Read(context.Context, hostexec.Command) hostexec.Transcript
+	// Change runs a command that changes a container. It is never killed by force.
+	Change(context.Context, hostexec.Op, hostexec.Command) hostexec.Transcript
+}
+
+// DefaultTimeout bounds a list, when Spec.Timeout is zero.
+const DefaultTimeout = 20 * time.Second
+
+// maxList is how much of a list's output is kept: 10,000 containers with room to spare. What is longer is not believed.
+const maxList = 4 << 20
+
+// A Spec is one installation of an engine, configured or discovered.
+type Spec struct {
+	Engine   string        // "lxc", "custom"
+	Instance string        // name of this one among several; empty: the default
+	Path     string        // lxc: the lxcpath, absolute
+	Custom   *CustomSpec   // custom: its command lines
+	Timeout  time.Duration // of the list; 0: DefaultTimeout
+	RunDir   string        // where the log files of starts live for a moment; empty: /run/atalaya, else the temporary folder
+}
+
+// A kind is an engine that can be opened.
+type kind struct {
+	name     string
+	discover func(context.Context, Runner) []Spec // nil: is never found by itself
+	open     func(Spec, Runner) (*tool, error)
+}
+
+// kinds is the list of engines: to add one, add its line.
+func kinds() []kind {
+	return []kind{
+		{name: "lxc", discover: discoverLXC, open: openLXC},
+		{name: "custom", open: openCustom},
+	}
+}
+
+// Names lists the engines that Open knows.
+func Names() []string {
+	var names []string
+	for _, k := range kinds() {
+		names = append(names, k.name)
+	}
+	return names
+}
+
+// Discover asks what is on this host. It starts at most one process per engine whose tools are installed, and finds
+// nothing rather than fail.
+func Discover(ctx context.Context, r Runner) []Spec {
+	var found []Spec
+	for _, k := range kinds() {
+		if k.discover != nil {
+			found = append(found, k.discover(ctx, r)...)
+		}
+	}
+	return found
+}
+
+// wordRE is what an instance may be called: it stands in paths, labels and Ref.String.
+var wordRE = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+
+// Open makes an instance ready. It reads no more than configuration files and starts nothing; an error names the key of
+// the Spec that is wrong and what to do about it.
+func Open(s Spec, r Runner, log *slog.Logger) (*Instance, error) {
+	if s.Instance != "" && !wordRE.MatchString(s.Instance) {
+		return nil, fmt.Errorf("open engine %q: instance %q: use letters, digits, '.', '_' and '-'", s.Engine, s.Instance)
+	}
+	if s.Timeout < 0 {
+		return nil, fmt.Errorf("open engine %q: timeout %v: give a positive duration", s.Engine, s.Timeout)
+	}
+	if s.Timeout == 0 {
+		s.Timeout = DefaultTimeout
+	}
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	for _, k := range kinds() {
+		if k.name != s.Engine {
+			continue
+		}
+		t, err := k.open(s, r)
+		if err != nil {
+			return nil, fmt.Errorf("open engine %q: %w", s.Engine, err)
+		}
+		return &Instance{spec: s, tool: t, run: r, log: log.With("engine", s.Engine, "instance", s.Instance)}, nil
+	}
+	return nil, fmt.Errorf("open engine %q: no such engine: use one of %s", s.Engine, strings.Join(Names(), ", "))
+}
+
+// A tool is one opened instance: command lines as data, and the functions that read the answers. Its functions are safe
+// for concurrent use. Functions that may be nil say so.
+type tool struct {
+	verbs       map[health.Verb]verb
+	checkID     func(id string) error // whether id may reach a command line
+	list        func(ctx context.Context, live []health.Ref) (Listing, error)
+	look        func(ctx context.Context, id string, dead health.Process) (health.Sighting, error)
+	defined     func(id string) bool
+	exec        func(id string, argv []string) ([]string, error)           // nil: cannot
+	meaning     func(argv []string) (id string, verb health.Verb, ok bool) // nil: knows none
+	evidence    func(id string, s health.Sighting) []Source                // nil: has none
+	hint        func(id string) string                                     // nil: why a command about id may hang
+	units       []string
+	autostarter string
+}
+
+// A verb is how a tool is told to do one thing.
+type verb struct {
+	argv  func(c call) ([]string, error)
+	limit time.Duration // when the caller states none
+	slack time.Duration // beyond the limit, until the command itself is taken as hung
+	log   bool          // it writes a log file of its own, call.log
+	read  func(t hostexec.Transcript, log []byte) Answer
+}
+
+// A call is what a command line may be made of.
+type call struct {
+	id    string
+	limit time.Duration
+	log   string
+}
