@@ -1,6 +1,11 @@
 package health
 
-import "time"
+import (
+	"maps"
+	"reflect"
+	"slices"
+	"time"
+)
 
 // Phase is where a container stands in the agent's dealings with it. The diagram is in docs/design.md.
 type Phase string
@@ -21,19 +26,147 @@ const (
 	Gone      Phase = "gone"      // removed; forgotten with the next commit
 )
 
+// Phases lists every phase, in the order of the diagram.
+func Phases() []Phase {
+	return []Phase{New, Up, Checking, Waiting, Stopping, Starting, Settling, Exhausted, Alerted, Deferred, Off, Gone}
+}
+
 // A State is all that is remembered about one container. It is a plain value: stored as JSON, replayed, fuzzed.
 type State struct {
-	Ref       Ref       `json:"ref"`
-	Name      string    `json:"name"`
-	Mark      string    `json:"mark,omitempty"`
-	Phase     Phase     `json:"phase"`
-	Since     time.Time `json:"since"` // of the phase
-	Why       string    `json:"why,omitempty"`
-	Last      time.Time `json:"last"` // time of the latest observation: what comes is never before it
-	Wake      time.Time `json:"wake,omitzero"`
-	RunState  RunState  `json:"state"` // the engine's latest word
-	Detail    string    `json:"detail,omitempty"`
-	Init      Process   `json:"init,omitzero"`
-	LifeSince time.Time `json:"life_since,omitzero"` // since when this init is known
-	Boot      string    `json:"boot,omitempty"`      // boot id in which it was last seen
+	Ref   Ref       `json:"ref"`
+	Name  string    `json:"name"`
+	Mark  string    `json:"mark,omitempty"`
+	Phase Phase     `json:"phase"`
+	Since time.Time `json:"since"` // of the phase
+	Why   string    `json:"why,omitempty"`
+	Last  time.Time `json:"last"`            // time of the latest observation: what comes is never before it
+	Wake  time.Time `json:"wake,omitzero"`   // Step again then, if nothing else came
+	Due   time.Time `json:"due,omitzero"`    // of the phase: next look, next attempt, end of settling
+	Queue bool      `json:"queue,omitempty"` // waiting only for room
+
+	// What the engine said last.
+	RunState   RunState `json:"state"`
+	Detail     string   `json:"detail,omitempty"`
+	Init       Process  `json:"init,omitzero"` // zero when it is not known to live
+	Autostart  Tri      `json:"autostart,omitempty"`
+	Config     string   `json:"config,omitempty"`
+	Lock       *Lock    `json:"lock,omitempty"`
+	Supervisor string   `json:"supervisor,omitempty"`
+	Finished   bool     `json:"finished,omitempty"`
+
+	// What is known of its lives.
+	Ran    bool      `json:"ran,omitempty"`          // this agent has seen it running here
+	Life   time.Time `json:"life_since,omitzero"`    // since when this life is known
+	Dead   Process   `json:"dead,omitzero"`          // the init that ended last
+	Boot   string    `json:"boot,omitempty"`         // boot id in which it was last stepped
+	Absent bool      `json:"absent,omitempty"`       // nobody watched since it was last seen running
+	Actor  *Actor    `json:"stopped_by,omitempty"`   // who stopped it on purpose
+	Host   HostWord  `json:"host,omitzero"`          // the host's latest word
+	Fresh  time.Time `json:"fresh_after,omitzero"`   // a list answer asked for before this is stale
+	Clear  time.Time `json:"healthy_since,omitzero"` // since when it is up without an incident
+
+	// What people said.
+	Want   Tri    `json:"want,omitempty"`
+	WantBy string `json:"want_by,omitempty"`
+	Hold   *Hold  `json:"hold,omitempty"`
+
+	Probes   map[string]ProbeState `json:"probes,omitempty"`
+	Looking  *Looking              `json:"looking,omitempty"`
+	LookSeq  int                   `json:"look_seq,omitempty"`
+	Case     *Case                 `json:"case,omitempty"` // what is wrong now; nil when nothing is
+	Incident *Incident             `json:"incident,omitempty"`
+	Attempts []Attempt             `json:"attempts,omitempty"` // of the current budget window, oldest first
+	Retry    time.Duration         `json:"retry,omitempty"`    // the budget is spent: how long until the next attempt
+	Granted  bool                  `json:"granted,omitempty"`  // one attempt is allowed whatever budget and backoff say
+	Barred   bool                  `json:"barred,omitempty"`   // alerted because policy or intent forbids more, which may change
+}
+
+// A Case is what is wrong with a container, from the first notice; it becomes an incident when it is confirmed.
+type Case struct {
+	ID    string    `json:"id"` // that of the incident it may become
+	Kind  CaseKind  `json:"kind"`
+	Since time.Time `json:"since"`
+	Begun time.Time `json:"begun"`           // since when it is being dealt with: later than Since after a deferral
+	Sure  bool      `json:"sure,omitempty"`  // the kernel said so
+	Probe string    `json:"probe,omitempty"` // sick: which probe
+	What  string    `json:"what"`            // for people: "init 4711 died", "probe web fails: connection refused"
+	Asked int       `json:"asked,omitempty"` // looks that brought no usable answer, in a row
+	Tried int       `json:"tried,omitempty"` // attempts made for it
+	Open  bool      `json:"open,omitempty"`
+	Ours  bool      `json:"ours,omitempty"` // it runs again by an attempt of ours
+}
+
+// CaseKind tells down from sick.
+type CaseKind string
+
+// The kinds.
+const (
+	CaseDown CaseKind = "down"
+	CaseSick CaseKind = "sick"
+)
+
+// A Looking is an ordered look that is not answered yet.
+type Looking struct {
+	Seq   int       `json:"seq"`
+	Asked time.Time `json:"asked"`
+}
+
+// An Attempt is one start or restart of ours.
+type Attempt struct {
+	N    int       `json:"n"`
+	Verb Verb      `json:"verb"`
+	At   time.Time `json:"at"`
+	Hard bool      `json:"hard,omitempty"` // restart: the graceful stop did not do, it was killed
+	Done time.Time `json:"done,omitzero"`
+	Err  string    `json:"err,omitempty"`
+
+	Cause   string `json:"cause,omitempty"`
+	Already bool   `json:"already,omitempty"`
+}
+
+// A ProbeState is what counts of the outcomes of one probe.
+type ProbeState struct {
+	Seq     uint64 `json:"seq"`               // of the last signal that was heard
+	Fails   int    `json:"fails,omitempty"`   // in a row, up to fail_after
+	Passes  int    `json:"passes,omitempty"`  // in a row, up to pass_after
+	Ever    bool   `json:"ever,omitempty"`    // has passed at all: before that it never counts
+	Life    bool   `json:"life,omitempty"`    // has passed in this life of the container
+	Failing bool   `json:"failing,omitempty"` // failed fail_after times, and has not passed pass_after times since
+	Detail  string `json:"detail,omitempty"`  // of the failure
+}
+
+// Same reports whether two states differ in nothing that is worth a commit. The time of the last observation, the
+// numbers of signals that changed nothing, and Wake, which any Step makes anew, are not.
+func (s State) Same(t State) bool {
+	s.Last, t.Last, s.Wake, t.Wake = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	if !sameProbes(s.Probes, t.Probes) {
+		return false
+	}
+	s.Probes, t.Probes = nil, nil
+	return reflect.DeepEqual(s, t)
+}
+
+func sameProbes(a, b map[string]ProbeState) bool {
+	return maps.EqualFunc(a, b, func(x, y ProbeState) bool {
+		x.Seq, y.Seq = 0, 0
+		return x == y
+	})
+}
+
+// clone copies what Step may change in place.
+func (s State) clone() State {
+	s.Probes = maps.Clone(s.Probes)
+	s.Attempts = slices.Clone(s.Attempts)
+	s.Looking = copied(s.Looking)
+	s.Case = copied(s.Case)
+	s.Incident = copied(s.Incident)
+	return s
+}
+
+func copied[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	v := *p
+	return &v
 }

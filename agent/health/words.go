@@ -158,6 +158,7 @@ type Look struct {
 	Err      string    `json:"err,omitempty"`
 	Actor    *Actor    `json:"actor,omitempty"`
 	Inside   Outcome   `json:"inside,omitempty"` // empty: not tried
+	Host     *HostWord `json:"host,omitempty"`   // the host's word at the same moment
 }
 
 // An Order is a person's word.

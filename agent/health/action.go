@@ -1,0 +1,52 @@
+package health
+
+import "fmt"
+
+// ActionKind is what the core orders.
+type ActionKind string
+
+// The actions.
+const (
+	DoLook     ActionKind = "look"     // ask the engine about this container, at once; see who is at it
+	DoCapture  ActionKind = "capture"  // take evidence: before an attempt, after it, or of an incident nobody acts upon
+	DoStart    ActionKind = "start"    //
+	DoRestart  ActionKind = "restart"  // stop in order to start: gracefully, or Hard
+	DoOpen     ActionKind = "open"     // the incident is open; alert
+	DoUpdate   ActionKind = "update"   // something about it changed that the reader should know
+	DoEscalate ActionKind = "escalate" // the budget is spent
+	DoResolve  ActionKind = "resolve"  //
+	DoTell     ActionKind = "tell"     // a notice without an incident
+	DoDrop     ActionKind = "drop"     // the case came to nothing: throw its evidence away
+)
+
+// An Action is one order of the core. Actions of one Step are carried out in their order.
+type Action struct {
+	Kind     ActionKind `json:"kind"`
+	Look     int        `json:"look,omitempty"`    // look: the number that the answer carries
+	Probe    string     `json:"probe,omitempty"`   // look: try this probe from inside, too
+	Attempt  int        `json:"attempt,omitempty"` // capture, start, restart
+	After    bool       `json:"after,omitempty"`   // capture: the second round
+	Hard     bool       `json:"hard,omitempty"`    // restart: kill instead of asking
+	Case     string     `json:"case,omitempty"`    // the incident's id, open or not
+	Reason   string     `json:"reason,omitempty"`
+	Incident *Incident  `json:"incident,omitempty"` // open, update, escalate, resolve: as it is with this action
+}
+
+// String is the short form of timelines: "restart#2(hard)".
+func (a Action) String() string {
+	s := string(a.Kind)
+	if a.Attempt > 0 {
+		s += fmt.Sprintf("#%d", a.Attempt)
+	}
+	switch {
+	case a.After:
+		s += "(after)"
+	case a.Hard:
+		s += "(hard)"
+	case a.Kind == DoResolve && a.Incident != nil:
+		s += "(" + a.Incident.How + ")"
+	case a.Kind == DoTell:
+		s += "(" + a.Reason + ")"
+	}
+	return s
+}

@@ -1,0 +1,180 @@
+package health
+
+import (
+	"fmt"
+	"hash/fnv"
+	"time"
+)
+
+// suspect opens a case, or turns the open one, and looks.
+func (m *machine) suspect(kind CaseKind, sure bool, probe, what string) {
+	c := m.s.Case
+	if c == nil {
+		c = &Case{ID: m.newID(), Since: m.at}
+		m.s.Case = c
+	}
+	if m.s.Phase == Up || m.s.Phase == Deferred || c.Begun.IsZero() {
+		c.Begun = m.at
+	}
+	c.Kind, c.Sure, c.Probe, c.What, c.Asked = kind, c.Sure || sure, probe, what, 0
+	m.enter(Checking, what)
+	m.ask()
+}
+
+// newID makes the id of a case: its time, for people and for sorting, and a hash of whose it is.
+func (m *machine) newID() string {
+	h := fnv.New32a()
+	fmt.Fprint(h, m.s.Ref)
+	t := m.at.UTC()
+	return fmt.Sprintf("%s-%03d-%08x", t.Format("20060102-150405"), t.Nanosecond()/1e6, h.Sum32())
+}
+
+// open makes the case an incident, or brings the open one up to date, and tells when the reader should know.
+func (m *machine) open() {
+	c, last := m.s.Case, m.lastAttempt()
+	if c == nil {
+		return
+	}
+	if in := m.s.Incident; in != nil {
+		in.Attempts = c.Tried
+		if last.Err != "" && (last.Err != in.LastErr || last.Cause != in.Cause) {
+			in.LastErr, in.Cause = last.Err, last.Cause
+			m.do(Action{Kind: DoUpdate, Case: in.ID, Attempt: last.N, Reason: "another failure than before", Incident: copied(in)})
+		}
+		return
+	}
+	c.Open = true
+	m.s.Incident = &Incident{ID: c.ID, Ref: m.s.Ref, Name: m.s.Name, Reason: c.What, Opened: c.Since, Attempts: c.Tried}
+	if c.Tried > 0 {
+		m.s.Incident.LastErr, m.s.Incident.Cause = last.Err, last.Cause
+	}
+	m.do(Action{Kind: DoOpen, Case: c.ID, Attempt: c.Tried, Reason: c.What, Incident: copied(m.s.Incident)})
+}
+
+func (m *machine) lastAttempt() Attempt {
+	if n := len(m.s.Attempts); n > 0 && m.s.Case != nil && m.s.Case.Tried > 0 {
+		return m.s.Attempts[n-1]
+	}
+	return Attempt{}
+}
+
+// alert opens the incident and leaves the container alone.
+func (m *machine) alert(why string, barred bool) {
+	opened := m.s.Incident != nil
+	m.open()
+	m.enter(Alerted, why)
+	m.s.Barred = barred
+	if !opened {
+		m.do(Action{Kind: DoCapture, Case: m.s.Case.ID, Reason: m.s.Case.What, After: true})
+	}
+}
+
+// rest lets go of a container that is not to be touched. Off ends its case: it is as somebody wants it. Deferred keeps
+// it: when the reason is gone, it is looked at again.
+func (m *machine) rest(ph Phase, why string) {
+	told := m.s.Phase == ph
+	if ph == Off || ph == New {
+		if ph == Off && !told && m.s.Actor != nil && m.s.Incident == nil {
+			m.do(Action{Kind: DoTell, Reason: why})
+		}
+		m.endCase(why)
+	}
+	m.enter(ph, why)
+	m.s.Looking = nil
+}
+
+// settle waits for the container to prove that it is well; ours tells whether an attempt of ours made it run.
+func (m *machine) settle(why string, ours bool) {
+	if m.s.Case != nil {
+		m.s.Case.Ours = ours
+	}
+	m.enter(Settling, why)
+	m.s.Looking = nil
+	m.s.Due = m.at.Add(m.p.SettleWithin)
+	for name, ps := range m.s.Probes {
+		if due := m.at.Add(m.p.Probes[name].Grace); ps.Ever && due.After(m.s.Due) {
+			m.s.Due = due
+		}
+	}
+	m.settled()
+}
+
+// settled ends the waiting when every probe that has ever passed has passed in this life, and none is failing. Without
+// such probes, running for a while must do.
+func (m *machine) settled() {
+	if m.s.RunState != Running {
+		return
+	}
+	counting, passing := 0, 0
+	for _, ps := range m.s.Probes {
+		if ps.Ever {
+			counting++
+		}
+		if ps.Ever && ps.Life && !ps.Failing && ps.Fails == 0 {
+			passing++
+		}
+	}
+	if counting > 0 && passing == counting || counting == 0 && m.at.Sub(m.s.Since) >= m.p.SettleWithin {
+		m.up()
+	}
+}
+
+// up is well again.
+func (m *machine) up() {
+	if m.s.Case != nil {
+		m.endCase(m.how())
+	}
+	if m.s.Phase != Up {
+		m.s.Clear = m.at
+	}
+	m.enter(Up, "")
+	m.s.Looking = nil
+}
+
+// how tells in which way it became well.
+func (m *machine) how() string {
+	took := round(m.at.Sub(m.s.Case.Since))
+	switch n := m.s.Case.Tried; {
+	case !m.s.Case.Ours && n == 0:
+		return fmt.Sprintf("recovered by itself after %s", took)
+	case !m.s.Case.Ours:
+		return fmt.Sprintf("recovered by itself after %s; %s of ours had not helped", took, attempts(n))
+	case n == 1:
+		return fmt.Sprintf("recovered by us in %s", took)
+	default:
+		return fmt.Sprintf("recovered by us after %s, in %s", attempts(n), took)
+	}
+}
+
+// round keeps what people read of a duration: milliseconds below a second, tenths below a minute, else seconds.
+func round(d time.Duration) time.Duration {
+	switch {
+	case d < time.Second:
+		return d.Round(time.Millisecond)
+	case d < time.Minute:
+		return d.Round(100 * time.Millisecond)
+	}
+	return d.Round(time.Second)
+}
+
+// endCase closes the incident, or drops a case that became none.
+func (m *machine) endCase(how string) {
+	c := m.s.Case
+	if c == nil {
+		return
+	}
+	if in := m.s.Incident; in != nil {
+		in.Resolved, in.How, in.Attempts = m.at, how, c.Tried
+		m.do(Action{Kind: DoResolve, Case: in.ID, Reason: how, Incident: copied(in)})
+	} else {
+		m.do(Action{Kind: DoDrop, Case: c.ID, Reason: how})
+	}
+	m.s.Case, m.s.Incident, m.s.Looking, m.s.Retry, m.s.Granted = nil, nil, nil, 0, false
+}
+
+func attempts(n int) string {
+	if n == 1 {
+		return "1 attempt"
+	}
+	return fmt.Sprintf("%d attempts", n)
+}

@@ -1,0 +1,287 @@
+package health
+
+import (
+	"fmt"
+	"hash/fnv"
+	"strings"
+	"time"
+)
+
+// barrier says where a container that is not well comes to rest instead of being touched, and why. An empty phase means
+// that nothing is in the way. The order matters: the first that holds is what people are told.
+func (m *machine) barrier() (Phase, string) {
+	s := &m.s
+	switch {
+	case s.Hold != nil:
+		return Deferred, m.held()
+	case s.Host.Closed != "":
+		return Deferred, s.Host.Closed
+	case s.RunState == Paused, s.RunState == Busy, s.Lock != nil && !s.Lock.Dead:
+		return Deferred, m.held()
+	case s.Actor != nil:
+		return Off, stoppedBy(*s.Actor)
+	case s.Finished:
+		return Off, "it ended by itself, without an error, and nothing asks for it to run again"
+	}
+	want, proof := m.intent()
+	switch {
+	case want == No:
+		return Off, "not wanted: " + proof
+	case !s.Ran && s.Want != Yes:
+		return New, "not seen running here yet: 'atalaya want' starts it"
+	case s.Supervisor != "":
+		return Deferred, "another supervisor looks after it: " + s.Supervisor
+	case want == Maybe:
+		return Alerted, "nothing says that it should be running: " + proof
+	case s.Absent && s.Want != Yes:
+		return Alerted, "it stopped while no agent was watching; whether on purpose is not known"
+	case m.p.Mode != ModeHeal:
+		return Alerted, fmt.Sprintf("mode is %q: only watched", m.p.Mode)
+	}
+	return "", ""
+}
+
+// Intended says whether the container should be running, and how we know. A person's word counts before the
+// configuration, and that before the engine's autostart.
+func Intended(p Policy, s State) Intent {
+	switch {
+	case s.Want == Yes:
+		return Intent{Yes, "atalaya want, by " + s.WantBy}
+	case s.Want == No:
+		return Intent{No, "atalaya unwant, by " + s.WantBy}
+	case p.Want != Maybe:
+		return Intent{p.Want, "want: " + string(p.Want) + ", in the configuration"}
+	case s.Autostart == Yes:
+		return Intent{Yes, "its engine starts it at boot"}
+	case s.Autostart == No:
+		return Intent{Maybe, "its engine does not start it at boot"}
+	}
+	return Intent{Maybe, "its engine does not say whether it starts at boot"}
+}
+
+func (m *machine) intent() (Tri, string) {
+	i := Intended(m.p, m.s)
+	return i.Want, i.Proof
+}
+
+func stoppedBy(a Actor) string {
+	who := fmt.Sprintf("uid %d", a.UID)
+	if a.Login >= 0 && a.Login != a.UID {
+		who += fmt.Sprintf(", logged in as uid %d", a.Login)
+	}
+	return fmt.Sprintf("stopped on purpose by '%s' (pid %d, %s)", argvText(a.Argv), a.Process.PID, who)
+}
+
+// down decides about a container of which a fresh look says that it is stopped.
+func (m *machine) down() {
+	switch ph, why := m.barrier(); ph {
+	case "":
+		m.attempt(VerbStart)
+	case Alerted:
+		m.alert(why, true)
+	default:
+		m.rest(ph, why)
+	}
+}
+
+// sick decides about a container that runs, by a fresh look, while a probe fails.
+func (m *machine) sick(inside Outcome) {
+	if !m.failing("") {
+		m.settle("the probe passes again", false)
+		return
+	}
+	ph, why := m.barrier()
+	switch {
+	case ph != "" && ph != Alerted:
+		m.rest(ph, why)
+	case ph == Alerted:
+		m.alert(why, true)
+	case inside == Pass:
+		m.alert("the service answers inside the container and not from the host: the network path is broken, and a restart would not mend it", false)
+	case !m.failing(FailRestart):
+		m.alert("its probe is configured to alert only", false)
+	case m.s.Case.Tried > 0 && !m.passedThisLife():
+		m.alert("it was restarted, and the probe has not passed since: another restart would not mend it", false)
+	default:
+		m.attempt(VerbRestart)
+	}
+}
+
+// attempt starts or restarts, if the budget, the backoff and the host allow it now.
+func (m *machine) attempt(verb Verb) {
+	m.forgetAttempts(m.p.Window)
+	if !m.s.Granted {
+		if m.s.Retry > 0 || len(m.s.Attempts) >= m.p.Attempts {
+			m.open()
+			m.exhaust()
+			return
+		}
+		if due := m.nextAttempt(); m.at.Before(due) {
+			m.wait(due, fmt.Sprintf("attempt %d of %d follows", len(m.s.Attempts)+1, m.p.Attempts))
+			return
+		}
+	}
+	if verb == VerbStart && !m.room.Start || verb == VerbRestart && !m.room.Restart {
+		m.wait(m.at.Add(time.Second), m.room.Why)
+		m.s.Queue = true
+		return
+	}
+	c := m.s.Case
+	c.Tried++
+	m.s.Granted = false
+	m.s.Attempts = append(m.s.Attempts, Attempt{N: c.Tried, Verb: verb, At: m.at})
+	if over := len(m.s.Attempts) - m.p.Attempts; over > 0 {
+		m.s.Attempts = m.s.Attempts[over:]
+	}
+	if m.s.Incident != nil {
+		m.s.Incident.Attempts = c.Tried
+	}
+	m.do(Action{Kind: DoCapture, Attempt: c.Tried, Case: c.ID, Reason: c.What})
+	ph, kind := Starting, DoStart
+	if verb == VerbRestart {
+		ph, kind = Stopping, DoRestart
+	}
+	m.enter(ph, c.What)
+	m.s.Fresh = m.at
+	m.do(Action{Kind: kind, Attempt: c.Tried, Case: c.ID, Reason: c.What})
+}
+
+func (m *machine) wait(until time.Time, why string) {
+	m.enter(Waiting, why)
+	m.s.Due = until
+}
+
+// forgetAttempts lets attempts older than d go, but not while the budget is spent: then only health renews it.
+func (m *machine) forgetAttempts(d time.Duration) {
+	if m.s.Retry > 0 {
+		return
+	}
+	for len(m.s.Attempts) > 0 && m.at.Sub(m.s.Attempts[0].At) >= d {
+		m.s.Attempts = m.s.Attempts[1:]
+	}
+}
+
+// nextAttempt is the earliest moment of the next attempt by the backoff.
+func (m *machine) nextAttempt() time.Time {
+	n := len(m.s.Attempts)
+	if n == 0 || len(m.p.Delays) == 0 {
+		return m.at
+	}
+	last := m.s.Attempts[n-1]
+	from := last.At
+	if last.Done.After(from) {
+		from = last.Done
+	}
+	return from.Add(m.jitter(m.p.Delays[min(n, len(m.p.Delays))-1]))
+}
+
+// jitter lengthens d by up to a quarter, the same for the same container and number of attempts, so that what failed
+// together is not tried together.
+func (m *machine) jitter(d time.Duration) time.Duration {
+	h := fnv.New32a()
+	fmt.Fprint(h, m.s.Ref, len(m.s.Attempts))
+	return d + time.Duration(float64(d)/4*float64(h.Sum32())/(1<<32))
+}
+
+// exhaust ends the quick attempts: told once, tried seldom from here on.
+func (m *machine) exhaust() {
+	if m.s.Retry == 0 {
+		m.s.Retry = m.p.RetryMin
+	} else {
+		m.s.Retry = min(2*m.s.Retry, m.p.RetryMax)
+	}
+	m.exhaustedAgain()
+	if in := m.s.Incident; in != nil && !in.Escalated {
+		in.Escalated = true
+		m.do(Action{Kind: DoEscalate, Case: in.ID, Reason: m.s.Why, Incident: copied(in)})
+	}
+}
+
+func (m *machine) exhaustedAgain() {
+	m.enter(Exhausted, fmt.Sprintf("%d attempts within %s did not help; the next one follows, or comes at once when its configuration, a lock or the host changes",
+		len(m.s.Attempts), m.p.Window))
+	m.s.Due = m.at.Add(m.jitter(m.s.Retry))
+}
+
+// hope: something changed that may have been the cause. What waits is tried at once, yet never sooner after the last
+// attempt than the first delay.
+func (m *machine) hope(why string) {
+	if m.s.Phase != Exhausted && m.s.Phase != Waiting || m.s.Looking != nil {
+		return
+	}
+	due := m.at
+	if n := len(m.s.Attempts); n > 0 && len(m.p.Delays) > 0 {
+		if soonest := m.s.Attempts[n-1].At.Add(m.p.Delays[0]); soonest.After(due) {
+			due = soonest
+		}
+	}
+	if m.s.Due.IsZero() || due.Before(m.s.Due) {
+		m.s.Due, m.s.Why, m.s.Granted = due, why, true
+	}
+}
+
+// reconsider looks again at a container that rests, if what it rested for no longer holds.
+func (m *machine) reconsider() {
+	ph, why := m.barrier()
+	if m.s.RunState == Running {
+		switch {
+		case m.s.Phase == New, m.s.Phase == Off && ph != Off:
+			m.up()
+		case m.s.Phase == Deferred && ph != Deferred && m.s.Case != nil:
+			m.settle("no longer deferred", false)
+		case m.s.Phase == Deferred && ph != Deferred:
+			m.up()
+		}
+		return
+	}
+	switch m.s.Phase {
+	case New, Off, Deferred, Alerted:
+	case Waiting, Checking, Exhausted:
+		if ph == "" || ph == Alerted {
+			return
+		}
+	default:
+		return
+	}
+	switch {
+	case ph == m.s.Phase:
+		m.s.Why = why
+	case m.s.RunState != Stopped:
+	case ph == "" || m.s.Phase == Deferred:
+		m.suspect(CaseDown, false, "", "the engine says that it is stopped")
+	case ph == Alerted: // it rests already, or has not run here
+	default:
+		m.rest(ph, why)
+	}
+}
+
+// failing reports whether a probe that counts is failing; of one consequence, if that is not empty.
+func (m *machine) failing(of OnFail) bool {
+	for name, ps := range m.s.Probes {
+		if ps.Failing && (of == "" || m.p.Probes[name].OnFail == of) {
+			return true
+		}
+	}
+	return false
+}
+
+// passedThisLife reports whether a failing probe that may cause a restart has passed since this start.
+func (m *machine) passedThisLife() bool {
+	for name, ps := range m.s.Probes {
+		if ps.Failing && ps.Life && m.p.Probes[name].OnFail == FailRestart {
+			return true
+		}
+	}
+	return false
+}
+
+// failures names the failing probes, for people.
+func (m *machine) failures() string {
+	var out []string
+	for _, name := range sortedKeys(m.s.Probes) {
+		if ps := m.s.Probes[name]; ps.Failing {
+			out = append(out, fmt.Sprintf("probe %q fails: %s", name, ps.Detail))
+		}
+	}
+	return strings.Join(out, "; ")
+}

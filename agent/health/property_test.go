@@ -1,0 +1,301 @@
+package health
+
+import (
+	"encoding/json"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// A world is a container that behaves at random, and an agent whose looks and actions are answered at random.
+type world struct {
+	p       Policy
+	s       State
+	at      time.Time
+	state   RunState // what is true
+	pid     int
+	dead    bool // the life of pid is over
+	doomed  bool // starts do not work
+	seq     uint64
+	open    bool
+	pending []Action // looks and actions whose outcome has not come
+	starts  []time.Time
+	grants  int
+	moves   map[[2]Phase]int
+}
+
+func newWorld(p Policy) *world {
+	return &world{p: p, at: epoch, state: Running, pid: 100, moves: map[[2]Phase]int{}}
+}
+
+// become changes what is true. A life that has ended never comes back: running again is another.
+func (w *world) become(next RunState) {
+	if next == Stopped {
+		w.dead = true
+	}
+	if w.dead && (next == Running || next == Paused) {
+		w.dead = false
+		w.pid++
+	}
+	w.state = next
+}
+
+func (w *world) truth() *Sighting {
+	g := &Sighting{Ref: Ref{Engine: "lxc", ID: "a"}, Name: "a", State: w.state, Autostart: Yes, At: w.at, Mark: "m"}
+	if w.state == Running || w.state == Paused {
+		g.Init = Process{PID: w.pid, Start: 1}
+	}
+	return g
+}
+
+// event makes one random thing happen.
+func (w *world) event(t *rapid.T) Observation {
+	w.at = w.at.Add(time.Duration(rapid.SampledFrom([]int{0, 1, 20, 300, 1000, 5000, 10000, 60000, 2000000}).Draw(t, "ms")) * time.Millisecond)
+	o := Observation{Room: Room{Start: true, Restart: true}}
+	if rapid.IntRange(0, 9).Draw(t, "room") == 0 {
+		o.Room = Room{Why: "full"}
+	}
+	switch k := rapid.IntRange(0, 19).Draw(t, "event"); {
+	case k < 8 && len(w.pending) > 0: // an outcome comes
+		i := rapid.IntRange(0, len(w.pending)-1).Draw(t, "which")
+		a := w.pending[i]
+		w.pending = slices.Delete(w.pending, i, i+1)
+		w.outcome(t, a, &o)
+	case k < 9:
+		o.Sight = w.truth()
+	case k < 10 || k < 11 && !w.doomed: // the world changes
+		next := rapid.SampledFrom([]RunState{Running, Running, Running, Stopped, Stopped, Paused, Busy, Broken, Missing}).Draw(t, "state")
+		if !w.dead && next == Stopped {
+			o.Death = &Death{Init: Process{PID: w.pid, Start: 1}}
+		}
+		w.become(next)
+	case k < 15:
+		w.seq++
+		o.Signal = &Signal{Probe: rapid.SampledFrom([]string{"web", "slow"}).Draw(t, "probe"), Seq: w.seq,
+			Outcome: rapid.SampledFrom([]Outcome{Pass, Fail, Fail, Unsure}).Draw(t, "outcome")}
+	case k == 15:
+		o.Order = &Order{Kind: rapid.SampledFrom([]OrderKind{OrderWant, OrderUnwant, OrderHold, OrderRelease}).Draw(t, "order"),
+			Until: w.at.Add(time.Minute), By: "root"}
+	case k == 16:
+		o.Host = &HostWord{}
+		if rapid.Bool().Draw(t, "closed") {
+			o.Host = &HostWord{Closed: "going down", Going: true, Faults: []string{"bridge"}}
+		}
+	case k == 17:
+		o.Birth = &Birth{Boot: rapid.SampledFrom([]string{"b1", "b1", "b2"}).Draw(t, "boot"), Orderly: rapid.Bool().Draw(t, "orderly")}
+		w.pending = nil
+	default: // time passes, to the wake if there is one
+		if !w.s.Wake.IsZero() && w.s.Wake.After(w.at) {
+			w.at = w.s.Wake
+		}
+	}
+	o.At = w.at
+	return o
+}
+
+func (w *world) outcome(t *rapid.T, a Action, o *Observation) {
+	if a.Kind == DoLook {
+		o.Look = &Look{Seq: a.Look, Sighting: w.truth()}
+		switch rapid.IntRange(0, 15).Draw(t, "answer") {
+		case 0:
+			o.Look.Sighting = nil
+		case 1:
+			o.Look.Actor = &Actor{Verb: rapid.SampledFrom([]Verb{VerbStop, VerbSnapshot}).Draw(t, "verb"), UID: 1}
+		case 2:
+			o.Look.Inside = Pass
+		}
+		return
+	}
+	o.Done = &Done{Attempt: a.Attempt, Verb: VerbStart}
+	works := !w.doomed && rapid.IntRange(0, 2).Draw(t, "works") > 0
+	if a.Kind == DoRestart {
+		o.Done.Verb = VerbStop
+		if works && w.state == Running {
+			w.become(Stopped)
+		}
+	} else if works && w.state == Stopped {
+		w.become(Running)
+	}
+	if !works {
+		o.Done.Err = "exit 1"
+	}
+}
+
+// step steps, and checks everything that must hold of any step.
+func (w *world) step(t *rapid.T, o Observation) {
+	before := w.s
+	frozen, _ := json.Marshal(before)
+	s, acts := Step(w.p, w.s, o)
+	if now, _ := json.Marshal(before); string(now) != string(frozen) {
+		t.Fatalf("Step changed its input\nwas %s\nis  %s", frozen, now)
+	}
+	var thawed State
+	if err := json.Unmarshal(frozen, &thawed); err != nil {
+		t.Fatal(err)
+	}
+	if s2, acts2 := Step(w.p, thawed, o); !sameJSON(s, s2) || !sameJSON(acts, acts2) {
+		t.Fatalf("a state read back from the store decides otherwise\n%s", frozen)
+	}
+	if o.Signal != nil && o.Signal.Outcome == Unsure && !w.timerDue(before) && !before.Queue && !s.Same(before) && before.Phase != "" {
+		t.Fatalf("unsure changed %s to %s", before.Phase, s.Phase)
+	}
+	if before.Phase != "" {
+		w.moves[[2]Phase{before.Phase, s.Phase}]++
+	}
+	w.s = s
+	for _, a := range acts {
+		w.action(t, before, a, o)
+	}
+	w.live(t)
+}
+
+func (w *world) timerDue(s State) bool {
+	return !s.Wake.IsZero() && !w.at.Before(s.Wake)
+}
+
+func (w *world) action(t *rapid.T, before State, a Action, o Observation) {
+	switch a.Kind {
+	case DoOpen:
+		if w.open {
+			t.Fatal("opened twice")
+		}
+		w.open = true
+	case DoResolve:
+		if !w.open {
+			t.Fatal("resolved what was not open")
+		}
+		w.open = false
+	case DoUpdate, DoEscalate:
+		if !w.open {
+			t.Fatalf("%s without an open incident", a.Kind)
+		}
+	case DoLook:
+		w.pending = append(w.pending, a)
+	case DoStart, DoRestart:
+		w.pending = append(w.pending, a)
+		w.attempt(t, before, a, o)
+	}
+}
+
+func (w *world) attempt(t *rapid.T, before State, a Action, o Observation) {
+	switch {
+	case w.p.Mode != ModeHeal:
+		t.Fatalf("%s in mode %s", a.Kind, w.p.Mode)
+	case o.Look == nil:
+		t.Fatalf("%s without a fresh look", a.Kind)
+	case w.s.Host.Closed != "":
+		t.Fatalf("%s while the host is closed", a.Kind)
+	case o.Look.Actor != nil && o.Look.Actor.Verb == VerbStop && a.Kind == DoStart && before.Phase != Stopping && !before.Host.Going:
+		t.Fatal("started what was being stopped by a person")
+	}
+	second := a.Hard || a.Kind == DoStart && before.Phase == Stopping // a further part of an attempt under way
+	if second {
+		return
+	}
+	if w.s.Hold != nil {
+		t.Fatalf("%s on hold", a.Kind)
+	}
+	if !o.Room.Start {
+		t.Fatalf("%s without room", a.Kind)
+	}
+	if before.Granted {
+		return // counted apart: one for each half hour, or for each change of a cause
+	}
+	w.starts = append(w.starts, w.at)
+	recent := 0
+	for _, at := range w.starts {
+		if w.at.Sub(at) < w.p.Window {
+			recent++
+		}
+	}
+	if recent > w.p.Attempts && before.Clear.IsZero() {
+		t.Fatalf("%d attempts within %s", recent, w.p.Window)
+	}
+}
+
+// live: no waiting phase without a wake, and a wake lies ahead.
+func (w *world) live(t *rapid.T) {
+	switch w.s.Phase {
+	case Checking, Waiting, Starting, Stopping, Settling, Exhausted:
+		if w.s.Wake.IsZero() {
+			t.Fatalf("%s without a wake: it is wedged", w.s.Phase)
+		}
+	}
+	if !w.s.Wake.IsZero() && !w.s.Wake.After(w.s.Last) {
+		t.Fatalf("%s wakes at once, for ever", w.s.Phase)
+	}
+	if (w.s.Incident != nil) != w.open {
+		t.Fatalf("incident %v, and open is %v", w.s.Incident, w.open)
+	}
+	if w.s.Phase == Up && w.s.Case != nil {
+		t.Fatal("up with a case")
+	}
+}
+
+func sameJSON(a, b any) bool {
+	x, _ := json.Marshal(a)
+	y, _ := json.Marshal(b)
+	return reflect.DeepEqual(x, y)
+}
+
+func TestStepProperties(t *testing.T) {
+	moves := map[[2]Phase]int{}
+	rapid.Check(t, func(t *rapid.T) {
+		p := testPolicy()
+		p.Mode = rapid.SampledFrom([]Mode{ModeHeal, ModeHeal, ModeHeal, ModeAlert, ModeObserve}).Draw(t, "mode")
+		w := newWorld(p)
+		w.doomed = rapid.IntRange(0, 2).Draw(t, "doomed") == 0
+		for range rapid.IntRange(1, 120).Draw(t, "length") {
+			w.step(t, w.event(t))
+		}
+		w.recovers(t)
+		for k, n := range w.moves {
+			moves[k] += n
+		}
+	})
+	reached := map[Phase]int{}
+	for k, n := range moves {
+		reached[k[1]] += n
+	}
+	for _, ph := range Phases() {
+		if ph != Gone && reached[ph] == 0 {
+			t.Errorf("no random timeline reached phase %q", ph)
+		}
+	}
+}
+
+// recovers: whatever happened, when the container runs, its probes pass and everything is answered, it comes to be up
+// within a day, with no incident open.
+func (w *world) recovers(t *rapid.T) {
+	if w.s.Phase == Gone {
+		return
+	}
+	room := Room{Start: true, Restart: true}
+	w.step(t, Observation{At: w.at, Host: &HostWord{}, Room: room})
+	w.step(t, Observation{At: w.at, Order: &Order{Kind: OrderWant, By: "root"}, Room: room})
+	w.step(t, Observation{At: w.at, Order: &Order{Kind: OrderRelease, By: "root"}, Room: room})
+	for range 200 {
+		w.at = w.at.Add(10 * time.Minute)
+		w.become(Running)
+		for _, a := range slices.Clone(w.pending) {
+			o := Observation{At: w.at, Room: room, Look: &Look{Seq: a.Look, Sighting: w.truth()}}
+			if a.Kind != DoLook {
+				o.Look, o.Done = nil, &Done{Attempt: a.Attempt, Verb: VerbStart}
+			}
+			w.pending = slices.DeleteFunc(w.pending, func(b Action) bool { return reflect.DeepEqual(a, b) })
+			w.step(t, o)
+		}
+		w.step(t, Observation{At: w.at, Sight: w.truth(), Room: room})
+		for name := range w.p.Probes {
+			w.seq++
+			w.step(t, Observation{At: w.at, Signal: &Signal{Probe: name, Seq: w.seq, Outcome: Pass}, Room: room})
+		}
+		if w.s.Phase == Up && !w.open {
+			return
+		}
+	}
+	t.Fatalf("not up: %s (%s), open %v", w.s.Phase, w.s.Why, w.open)
+}

@@ -1,0 +1,225 @@
+package health
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "rewrite the right-hand sides of testdata/*.txt")
+
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// Each line of a timeline is "<offset> <event> -> <phase> [actions]": what happened, and what Step must make of it.
+// See testdata/README for the events.
+func TestTimelines(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no timelines", err)
+	}
+	for _, f := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(f), ".txt"), func(t *testing.T) {
+			want, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := play(t, string(want))
+			if *update {
+				if err := os.WriteFile(f, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if got != string(want) {
+				t.Errorf("differs from %s; got:\n%s", f, got)
+			}
+		})
+	}
+}
+
+// testPolicy has two probes: "web" may cause a restart, "slow" only alerts.
+func testPolicy() Policy {
+	p := DefaultPolicy()
+	p.Attempts = 3
+	p.Delays = []time.Duration{5 * time.Second, 20 * time.Second}
+	p.Probes = map[string]ProbePolicy{
+		"web":  {FailAfter: 3, PassAfter: 2, Grace: 60 * time.Second, OnFail: FailRestart},
+		"slow": {FailAfter: 2, PassAfter: 1, Grace: 60 * time.Second, OnFail: FailAlert},
+	}
+	return p
+}
+
+// A player turns the words of a timeline into observations.
+type player struct {
+	p         Policy
+	s         State
+	pid       int
+	seq       uint64
+	room      Room
+	autostart Tri
+	mark      string
+	config    string
+}
+
+func newPlayer() *player {
+	return &player{p: testPolicy(), pid: 100, room: Room{Start: true, Restart: true}, autostart: Yes, mark: "m1", config: "c1"}
+}
+
+func play(t *testing.T, script string) string {
+	pl := newPlayer()
+	var out strings.Builder
+	for line := range strings.Lines(script) {
+		in, _, _ := strings.Cut(strings.TrimRight(line, "\n"), "->")
+		in = strings.TrimSpace(in)
+		switch {
+		case in == "" || in[0] == '#':
+			out.WriteString(strings.TrimRight(line, "\n") + "\n")
+			continue
+		case strings.HasPrefix(in, "given "):
+			pl.given(t, strings.Fields(in)[1:])
+			out.WriteString(in + "\n")
+			continue
+		}
+		f := strings.Fields(in)
+		d, err := time.ParseDuration(f[0])
+		if err != nil {
+			t.Fatalf("%q: %v", in, err)
+		}
+		o := pl.observation(t, f[1:])
+		o.At, o.Room = epoch.Add(d), pl.room
+		var acts []Action
+		pl.s, acts = Step(pl.p, pl.s, o)
+		fmt.Fprintf(&out, "%-36s -> %s%s\n", in, pl.s.Phase, actionsText(acts))
+	}
+	return out.String()
+}
+
+func actionsText(acts []Action) string {
+	if len(acts) == 0 {
+		return ""
+	}
+	var s []string
+	for _, a := range acts {
+		s = append(s, a.String())
+	}
+	return " [" + strings.Join(s, ", ") + "]"
+}
+
+func (pl *player) given(t *testing.T, words []string) {
+	for _, w := range words {
+		k, v, _ := strings.Cut(w, "=")
+		switch k {
+		case "mode":
+			pl.p.Mode = Mode(v)
+		case "want":
+			pl.p.Want = Tri(v)
+		case "autostart":
+			pl.autostart = Tri(v)
+		case "noprobes":
+			pl.p.Probes = nil
+		case "attempts":
+			pl.p.Attempts, _ = strconv.Atoi(v)
+		case "room":
+			pl.room = Room{Start: v == "yes", Restart: v == "yes", Why: "no room"}
+		case "mark":
+			pl.mark = v
+		case "config":
+			pl.config = v
+		default:
+			t.Fatalf("given %q: no such word", w)
+		}
+	}
+}
+
+func (pl *player) sighting(word string) *Sighting {
+	st, pid, _ := strings.Cut(word, ":")
+	if n, err := strconv.Atoi(pid); err == nil {
+		pl.pid = n
+	}
+	g := &Sighting{Ref: Ref{Engine: "lxc", ID: "web1"}, Name: "web1", Mark: pl.mark, Config: pl.config, State: RunState(st), Autostart: pl.autostart}
+	switch g.State {
+	case Running, Paused:
+		g.Init = Process{PID: pl.pid, Start: uint64(pl.pid)}
+	}
+	return g
+}
+
+func (pl *player) observation(t *testing.T, words []string) Observation {
+	var o Observation
+	k, v, _ := strings.Cut(words[0], "=")
+	switch k {
+	case "running", "stopped", "paused", "busy", "broken", "missing", "removed", "unknown":
+	case "look":
+		o.Look = &Look{Seq: -1}
+		if pl.s.Looking != nil {
+			o.Look.Seq = pl.s.Looking.Seq
+		}
+		if v != "none" {
+			o.Look.Sighting = pl.sighting(v)
+		}
+	case "late-look":
+		o.Look = &Look{Seq: pl.s.LookSeq - 1, Sighting: pl.sighting(v)}
+	case "died":
+		o.Death = &Death{Init: pl.s.Init}
+	case "other-died":
+		o.Death = &Death{Init: Process{PID: 9999, Start: 1}}
+	case "done":
+		n, verb := 0, VerbStart
+		if a := pl.s.Attempts; len(a) > 0 {
+			n, verb = a[len(a)-1].N, a[len(a)-1].Verb
+		}
+		if pl.s.Phase == Stopping {
+			verb = VerbStop
+		}
+		o.Done = &Done{Attempt: n, Verb: verb, Err: v}
+		if v == "already" {
+			o.Done.Err, o.Done.Already = "", true
+		}
+	case "want", "unwant", "hold", "release":
+		d, _ := time.ParseDuration(v)
+		o.Order = &Order{Kind: OrderKind(k), By: "root", Reason: "test", Until: pl.s.Last.Add(d)}
+	case "host":
+		o.Host = &HostWord{}
+		switch {
+		case strings.HasPrefix(v, "fault:"):
+			o.Host.Faults = []string{strings.TrimPrefix(v, "fault:")}
+		case v != "":
+			o.Host.Closed, o.Host.Going = v, true
+		}
+	case "reborn":
+		o.Birth = &Birth{Boot: "boot1", Orderly: v == "orderly"}
+	case "rebooted":
+		o.Birth = &Birth{Boot: "boot2"}
+	case "tick":
+	default:
+		pl.seq++
+		g := Signal{Probe: k, Seq: pl.seq, Outcome: Outcome(v), Detail: "refused", Init: pl.s.Init}
+		o.Signal = &g
+	}
+	if v == "" && (k == "running" || strings.HasPrefix(k, "running:")) {
+		o.Sight = pl.sighting(k)
+	}
+	for _, st := range []string{"running", "stopped", "paused", "busy", "broken", "missing", "removed", "unknown"} {
+		if words[0] == st || strings.HasPrefix(words[0], st+":") {
+			o = Observation{Sight: pl.sighting(words[0])}
+		}
+	}
+	for _, w := range words[1:] {
+		switch k, v, _ := strings.Cut(w, "="); k {
+		case "by":
+			o.Look.Actor = &Actor{Process: Process{PID: 77}, Argv: []string{"lxc-" + v, "-n", "web1"}, UID: 1001, Login: -1, Verb: Verb(v)}
+		case "inside":
+			o.Look.Inside = Outcome(v)
+		case "going":
+			o.Look.Host = &HostWord{Closed: "the host is shutting down", Going: true}
+		default:
+			t.Fatalf("%q: no such word", w)
+		}
+	}
+	return o
+}
