@@ -1,0 +1,281 @@
+package evidence
+
+import (
+	"bytes"
+	"slices"
+
+	"atalaya/agent/secret"
+)
+
+var redactedMark = []byte(secret.Redacted)
+
+// redact takes out the known secrets, wherever they stand, and what the rest of the line calls a secret. It never changes
+// its argument.
+func (r *Recorder) redact(text []byte) []byte {
+	return redactPatterns(r.o.Secrets.Redact(text))
+}
+
+// scrub is redact for one string of the manifest or the report.
+func (r *Recorder) scrub(s string) string {
+	if s == "" {
+		return s
+	}
+	return string(r.redact([]byte(s)))
+}
+
+// redactArgv is redact for a command line, where the value may be an argument of its own.
+func (r *Recorder) redactArgv(argv []string) []string {
+	out := make([]string, len(argv))
+	for i, arg := range argv {
+		out[i] = r.scrub(arg)
+		if i > 0 && namesSecret(argv[i-1]) && len(arg) > 0 && arg[0] != '-' {
+			out[i] = secret.Redacted
+		}
+	}
+	return out
+}
+
+// namesSecret says that arg is a flag for a secret whose value comes next.
+func namesSecret(arg string) bool {
+	low := lower([]byte(arg))
+	return len(arg) > 1 && arg[0] == '-' && bytes.IndexByte(low, '=') < 0 &&
+		slices.ContainsFunc(keys, func(k key) bool { return bytes.Contains(low, []byte(k.stem)) })
+}
+
+// A key is a part of a name that says: what follows is secret.
+type key struct {
+	stem   string
+	line   bool // a header: its value goes to the end of the line
+	within bool // only inside a longer name: PWD= alone is a folder
+}
+
+// keys are looked for in lower case.
+var keys = []key{
+	{stem: "passw"}, {stem: "passphrase"}, {stem: "pwd", within: true}, {stem: "secret"}, {stem: "token"},
+	{stem: "authorization", line: true}, {stem: "cookie", line: true}, {stem: "apikey"}, {stem: "api_key"},
+	{stem: "api-key"}, {stem: "api key"}, {stem: "access_key"}, {stem: "access-key"}, {stem: "accesskey"},
+	{stem: "private_key"}, {stem: "private-key"}, {stem: "privatekey"}, {stem: "credential"}, {stem: "auth_key"},
+}
+
+// plainWords are values that are no secrets, and good to know.
+var plainWords = []string{"true", "false", "yes", "no", "on", "off", "none", "null", "nil", "0", "1", "[redacted]"}
+
+type span struct{ from, to int }
+
+// redactPatterns replaces the values of secret-looking keys, passwords in URLs, bearer tokens and private keys in PEM.
+// The text is lowered once and searched for each stem, which takes some 3 ms per MiB; one regular expression over it
+// took thirty times as long.
+func redactPatterns(text []byte) []byte {
+	low := lower(text)
+	var spans []span
+	for _, k := range keys {
+		for at := range occurrences(low, k.stem) {
+			if s, ok := k.value(low, at); ok {
+				spans = append(spans, s)
+			}
+		}
+	}
+	for at := range occurrences(low, "bearer ") {
+		if s := (span{at + 7, wordEnd(low, at+7)}); s.to-s.from >= 8 {
+			spans = append(spans, s)
+		}
+	}
+	for at := range occurrences(low, "://") {
+		if s, ok := userinfo(low, at+3); ok {
+			spans = append(spans, s)
+		}
+	}
+	return replace(text, append(spans, pemKeys(low)...))
+}
+
+func lower(text []byte) []byte {
+	out := make([]byte, len(text))
+	for i, c := range text {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		out[i] = c
+	}
+	return out
+}
+
+// occurrences yields every place of word in text.
+func occurrences(text []byte, word string) func(yield func(int) bool) {
+	w := []byte(word)
+	return func(yield func(int) bool) {
+		for at := 0; ; {
+			i := bytes.Index(text[at:], w)
+			if i < 0 || !yield(at+i) {
+				return
+			}
+			at += i + len(w)
+		}
+	}
+}
+
+// value finds what follows the name that holds the stem at place at: after "=" or ":", or, for a flag, after a blank.
+func (k key) value(low []byte, at int) (span, bool) {
+	begin := at
+	for begin > 0 && at-begin < 40 && nameByte(low[begin-1]) {
+		begin--
+	}
+	if k.within && begin == at {
+		return span{}, false
+	}
+	end := at + len(k.stem)
+	for end < len(low) && end-at < 60 && nameByte(low[end]) {
+		end++
+	}
+	end = skip(low, end, `"'\])`, 3)
+	v := skip(low, end, " \t", 4)
+	colon := false
+	switch {
+	case v < len(low) && (low[v] == '=' || low[v] == ':'):
+		colon = low[v] == ':'
+		v = skip(low, skip(low, v, "=:>", 2), " \t", 8)
+	case v > end && low[begin] == '-':
+	default:
+		return span{}, false
+	}
+	return k.extent(low, v, colon && startsLine(low, begin))
+}
+
+// extent is how far the value at v reaches; rest says that the line is a "key: value" of which all is value.
+func (k key) extent(low []byte, v int, rest bool) (span, bool) {
+	q := skip(low, v, `\`, 1)
+	if q < len(low) && (low[q] == '"' || low[q] == '\'') {
+		return span{q + 1, quoteEnd(low, q)}, quoteEnd(low, q) > q+1
+	}
+	to := wordEnd(low, v)
+	if k.line || rest {
+		if to = bytes.IndexAny(low[v:], "\r\n"); to < 0 {
+			to = len(low) - v
+		}
+		to += v
+	}
+	if to == v || slices.Contains(plainWords, string(bytes.TrimRight(low[v:to], ",;"))) {
+		return span{}, false
+	}
+	return span{v, to}, true
+}
+
+// nameByte says that c can be part of a name.
+func nameByte(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '_' || c == '-' || c == '.'
+}
+
+// skip goes over at most n bytes of set.
+func skip(text []byte, at int, set string, n int) int {
+	for ; n > 0 && at < len(text) && bytes.IndexByte([]byte(set), text[at]) >= 0; n-- {
+		at++
+	}
+	return at
+}
+
+// startsLine says that nothing but blanks, a quote or a list's dash stands before at in its line.
+func startsLine(text []byte, at int) bool {
+	for at > 0 && bytes.IndexByte([]byte(" \t\"'-"), text[at-1]) >= 0 {
+		at--
+	}
+	return at == 0 || text[at-1] == '\n' || text[at-1] == '\r'
+}
+
+// quoteEnd is where the quote that opens at q is closed: at the same one, not escaped unless it was so itself, or at the
+// end of the line.
+func quoteEnd(text []byte, q int) int {
+	escaped := q > 0 && text[q-1] == '\\'
+	for i := q + 1; i < len(text); i++ {
+		switch {
+		case text[i] == '\n':
+			return i
+		case text[i] == '\\' && !escaped:
+			i++
+		case text[i] == '\\' && i+1 < len(text) && text[i+1] == text[q]:
+			return i
+		case text[i] == text[q] && !escaped:
+			return i
+		}
+	}
+	return len(text)
+}
+
+// wordEnd is where a value without quotes ends: at a blank or quote, or where the next pair of a query begins.
+func wordEnd(text []byte, at int) int {
+	for i := at; i < len(text); i++ {
+		switch c := text[i]; {
+		case c <= ' ', c == '"', c == '\'':
+			return i
+		case c == '&':
+			j := i + 1
+			for j < len(text) && nameByte(text[j]) {
+				j++
+			}
+			if j < len(text) && text[j] == '=' && j > i+1 {
+				return i
+			}
+		}
+	}
+	return len(text)
+}
+
+// userinfo is the password in scheme://user:password@host, where at is behind the slashes.
+func userinfo(text []byte, at int) (span, bool) {
+	end := at
+	for end < len(text) && end-at < 512 && text[end] > ' ' && bytes.IndexByte([]byte(`/?#"'<>`), text[end]) < 0 {
+		end++
+	}
+	host := bytes.LastIndexByte(text[at:end], '@')
+	if host < 0 {
+		return span{}, false
+	}
+	colon := bytes.IndexByte(text[at:at+host], ':')
+	if colon < 0 || colon+1 == host {
+		return span{}, false
+	}
+	return span{at + colon + 1, at + host}, true
+}
+
+// pemKeys are the private keys in PEM, also those of which a cut took the beginning or the end.
+func pemKeys(low []byte) []span {
+	var out []span
+	last := 0
+	for at := range occurrences(low, "private key-----") {
+		line := bytes.LastIndex(low[max(0, at-40):at], []byte("-----"))
+		if line < 0 {
+			continue
+		}
+		head := low[max(0, at-40)+line : at]
+		switch {
+		case bytes.HasPrefix(head, []byte("-----begin")):
+			last = at
+			to := bytes.Index(low[at:], []byte("-----end"))
+			if to < 0 {
+				to = len(low) - at
+			}
+			out = append(out, span{min(at+16, at+to), at + to})
+		case bytes.HasPrefix(head, []byte("-----end")) && last == 0:
+			out = append(out, span{0, max(0, at-len(head))})
+		}
+	}
+	return out
+}
+
+// replace puts the mark where the spans are; those that overlap or touch become one.
+func replace(text []byte, spans []span) []byte {
+	if len(spans) == 0 {
+		return text
+	}
+	slices.SortFunc(spans, func(a, b span) int { return a.from - b.from })
+	out := make([]byte, 0, len(text))
+	at := 0
+	for i, s := range spans {
+		if s.to <= at {
+			continue
+		}
+		if s.from > at || i == 0 {
+			out = append(append(out, text[at:max(at, s.from)]...), redactedMark...)
+		}
+		at = s.to
+	}
+	return append(out, text[at:]...)
+}
