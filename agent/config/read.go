@@ -1,0 +1,111 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// MaxSize bounds the configuration file, in bytes.
+const MaxSize = 1 << 20
+
+// readFile gives the content of a regular file of at most MaxSize bytes.
+func readFile(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // not blocking: it could be a pipe
+	if err != nil {
+		var pe *fs.PathError
+		if errors.As(err, &pe) {
+			err = pe.Err
+		}
+		return nil, fmt.Errorf("cannot be read: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("cannot be read: %w", err)
+	}
+	if st.IsDir() {
+		return nil, errors.New("is a folder: give the path of a file")
+	}
+	if !st.Mode().IsRegular() {
+		return nil, errors.New("is not a regular file (a pipe, a socket or a device)")
+	}
+	content, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("cannot be read: %w", err)
+	}
+	return content, nil
+}
+
+// parse gives the root node of the one document in content, nil where there is none.
+func parse(file string, content []byte) (*yaml.Node, *Problem) {
+	if len(content) > MaxSize {
+		return nil, &Problem{File: file, Msg: fmt.Sprintf("has more than %d bytes", MaxSize)}
+	}
+	if !utf8.Valid(content) {
+		return nil, &Problem{File: file, Line: firstInvalid(content), Msg: "is not UTF-8: save the file in that encoding"}
+	}
+	d := yaml.NewDecoder(bytes.NewReader(content))
+	var doc, more yaml.Node
+	switch err := d.Decode(&doc); {
+	case errors.Is(err, io.EOF):
+		return nil, nil
+	case err != nil:
+		return nil, syntax(file, content, err)
+	}
+	if err := d.Decode(&more); err == nil {
+		return nil, &Problem{File: file, Line: more.Line, Msg: "a second document begins here: put everything into one, and drop the line ---"}
+	} else if !errors.Is(err, io.EOF) {
+		return nil, syntax(file, content, err)
+	}
+	if len(doc.Content) == 0 {
+		return nil, nil
+	}
+	return doc.Content[0], nil
+}
+
+func firstInvalid(content []byte) int {
+	line := 1
+	for len(content) > 0 {
+		r, n := utf8.DecodeRune(content)
+		if r == utf8.RuneError && n == 1 {
+			break
+		}
+		if r == '\n' {
+			line++
+		}
+		content = content[n:]
+	}
+	return line
+}
+
+// yamlLine finds the line in a message of the YAML package, which gives it only as text.
+var yamlLine = regexp.MustCompile(`^line (\d+): `)
+
+func syntax(file string, content []byte, err error) *Problem {
+	msg := strings.TrimPrefix(err.Error(), "yaml: ")
+	p := &Problem{File: file}
+	if m := yamlLine.FindStringSubmatch(msg); m != nil {
+		p.Line, _ = strconv.Atoi(m[1])
+		msg = strings.TrimPrefix(msg, m[0])
+	}
+	p.Msg = "is not YAML: " + msg
+	lines := bytes.Split(content, []byte("\n"))
+	for i := max(p.Line-2, 0); i < min(p.Line+1, len(lines)); i++ {
+		if indent := lines[i][:len(lines[i])-len(bytes.TrimLeft(lines[i], " \t"))]; bytes.ContainsRune(indent, '\t') {
+			p.Line, p.Msg = i+1, "is not YAML: a tab indents this line: use blanks"
+			break
+		}
+	}
+	return p
+}

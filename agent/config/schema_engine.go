@@ -1,0 +1,60 @@
+package config
+
+import (
+	"atalaya/agent/engine"
+	"atalaya/agent/health"
+)
+
+// engineKeys are those of one installation of an engine.
+func engineKeys() []key {
+	custom := []string{"custom"}
+	argv := func(name, doc string) key {
+		return key{name: name, kind: texts, only: custom, check: argument, doc: doc}
+	}
+	path := func(name, doc string) key {
+		return key{name: name, kind: text, check: oneLine, doc: doc}
+	}
+	return []key{
+		{name: "engine", kind: choice, required: true, of: engine.Names(), doc: "The engine: lxc, or custom for one that is described here."},
+		{name: "name", kind: text, check: word, doc: "What this instance is called. One per engine may have no name."},
+		{name: "path", kind: text, check: absolute, only: []string{"lxc"}, doc: "The lxcpath. Absent: the one of lxc.conf, /var/lib/lxc."},
+		{name: "timeout", kind: duration, def: "20s", low: second, high: 10 * minute, doc: "How long its list may take; after that there is no observation."},
+		argv("list", "The command that prints all containers: an argv, never a shell. Required."),
+		argv("start", "The command that starts one: {{.ID}}, {{.Name}} and {{.Limit}} (whole seconds) are filled in."),
+		argv("stop", "The command that asks one to shut down."),
+		argv("kill", "The command that ends one at once."),
+		argv("restart", "The command that restarts one; absent: stop, then start."),
+		argv("exec", "The command that runs another inside of one; the other's argv is appended."),
+		{name: "json", kind: block, only: custom, doc: "Where the list is JSON: dotted paths to what is needed. Either this or line.", keys: []key{
+			path("items", "To the array of containers; absent: the document is the array."),
+			path("id", "Within one item: its id."),
+			path("name", "Its name; absent: the id."),
+			path("state", "Its state."),
+			path("pid", "The pid of its init process on the host."),
+			path("addresses", "Its addresses."),
+			path("autostart", "Whether it starts with the host."),
+			path("mark", "The engine's UUID or creation mark: with another one it is another container."),
+		}},
+		{name: "line", kind: text, only: custom, check: pattern, doc: "Where the list is lines: a regular expression with the groups id, name, state, pid, addr, autostart, mark."},
+		{name: "states", kind: list, only: custom, doc: "What the engine's words for states mean.", keys: []key{
+			{name: "word", kind: text, required: true, check: oneLine, doc: "The engine's word."},
+			{name: "state", kind: choice, required: true, doc: "What it means.", of: []string{
+				string(health.Running), string(health.Stopped), string(health.Paused), string(health.Busy),
+				string(health.Broken), string(health.Unknown),
+			}},
+		}},
+	}
+}
+
+const engineExample = `engines:
+  - engine: lxc
+  - {engine: lxc, name: backup, path: /srv/lxc}
+  - engine: custom
+    name: jails
+    list: [jailctl, list]
+    line: '^(?P<id>\S+) +(?P<state>\S+) +(?P<pid>\d+)$'
+    states: [{word: UP, state: running}, {word: DOWN, state: stopped}]
+    start: [jailctl, start, "{{.ID}}"]
+    stop: [jailctl, stop, "{{.ID}}"]
+    kill: [jailctl, kill, "{{.ID}}"]
+`
