@@ -39,6 +39,7 @@ type tap struct {
 	kept  []byte    // at most headKept
 	total int       // bytes read
 	first time.Time // when the first came
+	err   error     // that of the connection, or errTooMuch
 }
 
 var errTooMuch = errors.New("the answer's head is larger than 64 KiB")
@@ -46,7 +47,8 @@ var errTooMuch = errors.New("the answer's head is larger than 64 KiB")
 // Read is io.Reader's.
 func (r *tap) Read(p []byte) (int, error) {
 	if r.left <= 0 {
-		return 0, errTooMuch
+		r.err = errTooMuch
+		return 0, r.err
 	}
 	n, err := r.from.Read(p[:min(len(p), r.left)])
 	if n > 0 && r.total == 0 {
@@ -54,6 +56,9 @@ func (r *tap) Read(p []byte) (int, error) {
 	}
 	r.left -= n
 	r.total += n
+	if err != nil {
+		r.err = err
+	}
 	if room := headKept - len(r.kept); room > 0 {
 		r.kept = append(r.kept, p[:min(n, room)]...)
 	}
@@ -65,6 +70,9 @@ func (a *answer) read(limit int, search bool) error {
 	in := bufio.NewReaderSize(&a.tap, 2<<10)
 	resp, err := a.head(in)
 	if err != nil {
+		if a.tap.err != nil {
+			return a.tap.err // what the parser makes of half a line explains less
+		}
 		return err
 	}
 	defer resp.Body.Close()
