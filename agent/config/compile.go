@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"io/fs"
 
 	"atalaya/agent/health"
 	"atalaya/agent/secret"
@@ -13,6 +14,7 @@ type compiler struct {
 	problems Errors
 	warnings Errors
 	origin   origin
+	mode     fs.FileMode // permissions of the file
 	out      *Config
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 
 	"atalaya/agent/health"
 	"atalaya/probes"
@@ -22,7 +23,7 @@ func (c *compiler) definitions(raw []rawProbe) {
 		path := fmt.Sprintf("probes[%d]", i)
 		c.headers(path, p.Headers)
 		if p.Kind == nil {
-			c.wrong(path+".kind", "is missing: use %s", listOf(probes.Kinds()))
+			c.wrong(path+".kind", "is missing: use %s", strings.Join(probes.Kinds(), ", "))
 			continue
 		}
 		if other, taken := c.out.library[p.Name]; taken && p.Name != "" {

@@ -48,19 +48,19 @@ func Load(path string) (*Config, error) {
 	}
 	if path == "" {
 		if _, err := os.Lstat(DefaultPath); errors.Is(err, fs.ErrNotExist) {
-			return build("", nil)
+			return build("", nil, 0)
 		}
 		path = DefaultPath
 	}
-	content, err := readFile(path)
+	content, mode, err := readFile(path)
 	if err != nil {
 		return nil, Errors{{File: path, Msg: err.Error()}}
 	}
-	return build(path, content)
+	return build(path, content, mode)
 }
 
-// build makes a Config of the content of a file and of the environment.
-func build(path string, content []byte) (*Config, error) {
+// build makes a Config of the content of a file, with the permissions mode, and of the environment.
+func build(path string, content []byte, mode fs.FileMode) (*Config, error) {
 	root, problem := parse(path, content)
 	if problem != nil {
 		return nil, Errors{*problem}
@@ -75,6 +75,7 @@ func build(path string, content []byte) (*Config, error) {
 	c := &compiler{
 		problems: append(w.problems, problems...),
 		origin:   origin{file: path, lines: w.lines, env: env},
+		mode:     mode,
 	}
 	config := c.config(raw)
 	if len(c.problems) > 0 {

@@ -97,7 +97,7 @@ func (e *effective) container() Container {
 	}
 	for _, p := range e.probes {
 		spec := e.config.spec(p)
-		if errs := spec.Validate(); len(errs) > 0 {
+		if errs := e.doubts(spec); len(errs) > 0 {
 			out.Problems = append(out.Problems, fmt.Sprintf("probe %q is left out: %v", p.Name, errs[0]))
 			continue
 		}

@@ -15,6 +15,7 @@ type effective struct {
 	set    rawRule
 	probes []rawProbe
 	from   map[string]string // path in the file by key, "probes.web.every" or "budget.window"; absent: built-in
+	mixed  []string          // probes that several layers made together: Load has not seen them so
 }
 
 // layer lays what stands at path in the file over what was gathered.
@@ -41,6 +42,7 @@ func (e *effective) probe(path string, p rawProbe) {
 	switch {
 	case p.Kind == nil && i >= 0:
 		merged = e.probes[i]
+		e.mixed = append(e.mixed, p.Name)
 	default:
 		merged = builtInProbe(p.Name)
 		e.forget(p.Name)
@@ -66,6 +68,14 @@ func (e *effective) lay(dst *rawProbe, src rawProbe, path string) {
 // forget drops where the keys of a probe were given: it is defined anew.
 func (e *effective) forget(name string) {
 	given(reflect.ValueOf(builtInProbe(name)), "probes."+name, func(path string, _ reflect.Value) { delete(e.from, path) })
+}
+
+// doubts has package probes judge a probe that Load has not seen as it is now.
+func (e *effective) doubts(s probes.Spec) []error {
+	if !slices.Contains(e.mixed, s.Name) {
+		return nil // not again: it may read a file
+	}
+	return s.Validate()
 }
 
 // builtInProbe is how a probe is run and judged about which only its kind is configured.

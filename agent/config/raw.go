@@ -93,11 +93,6 @@ type rawProbe struct {
 	Exits         *string        `mapstructure:"exits"`
 }
 
-type rawHeader struct {
-	Name  string `mapstructure:"name"`
-	Value rawRef `mapstructure:"value"`
-}
-
 type rawEngine struct {
 	Engine  string         `mapstructure:"engine"`
 	Name    *string        `mapstructure:"name"`

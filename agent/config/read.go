@@ -19,32 +19,32 @@ import (
 // MaxSize bounds the configuration file, in bytes.
 const MaxSize = 1 << 20
 
-// readFile gives the content of a regular file of at most MaxSize bytes.
-func readFile(path string) ([]byte, error) {
+// readFile gives the content of a regular file, up to a little more than MaxSize bytes, and its permissions.
+func readFile(path string) ([]byte, fs.FileMode, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // not blocking: it could be a pipe
 	if err != nil {
 		var pe *fs.PathError
 		if errors.As(err, &pe) {
 			err = pe.Err
 		}
-		return nil, fmt.Errorf("cannot be read: %w", err)
+		return nil, 0, fmt.Errorf("cannot be read: %w", err)
 	}
 	defer func() { _ = f.Close() }()
 	st, err := f.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("cannot be read: %w", err)
+		return nil, 0, fmt.Errorf("cannot be read: %w", err)
 	}
 	if st.IsDir() {
-		return nil, errors.New("is a folder: give the path of a file")
+		return nil, 0, errors.New("is a folder: give the path of a file")
 	}
 	if !st.Mode().IsRegular() {
-		return nil, errors.New("is not a regular file (a pipe, a socket or a device)")
+		return nil, 0, errors.New("is not a regular file (a pipe, a socket or a device)")
 	}
 	content, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
 	if err != nil {
-		return nil, fmt.Errorf("cannot be read: %w", err)
+		return nil, 0, fmt.Errorf("cannot be read: %w", err)
 	}
-	return content, nil
+	return content, st.Mode().Perm(), nil
 }
 
 // parse gives the root node of the one document in content, nil where there is none.

@@ -38,7 +38,7 @@ func schema() []key {
 			"minute, hour, day of month, month, day of week, in the time zone of the host."},
 		{name: "log", kind: block, doc: "The agent's own log, on its standard error.", keys: []key{
 			{name: "level", kind: choice, def: "info", of: []string{"debug", "info", "warn", "error"}, doc: "The least important lines that are written."},
-			{name: "format", kind: choice, def: "auto", of: []string{"auto", "text", "json"}, doc: "auto is text on a terminal or under systemd, else json."},
+			{name: "format", kind: choice, def: "auto", of: []string{"auto", "text", "json"}, doc: "auto is text on a terminal, else json."},
 		}},
 	}
 }

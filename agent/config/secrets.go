@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"go.yaml.in/yaml/v3"
+
 	"atalaya/agent/secret"
 )
 
@@ -19,16 +21,51 @@ func (r rawRef) shown() string {
 	return secret.Redacted
 }
 
-// load reads the secret that ref names and remembers it.
-func (c *compiler) load(path string, ref rawRef) secret.Value {
-	if ref == "" {
-		return secret.Value{}
+// A rawHeader is one request header, of a probe or a webhook.
+type rawHeader struct {
+	Name  string `mapstructure:"name"`
+	Value rawRef `mapstructure:"value"`
+}
+
+// private says that the value of a header is to be hidden: all but those that are known to be harmless, which would
+// otherwise be cut out of every bundle (text/html).
+func (h rawHeader) private() bool {
+	harmless := []string{"accept", "accept-encoding", "accept-language", "cache-control", "connection", "content-type", "user-agent"}
+	return secret.References(string(h.Value)) || !slices.Contains(harmless, strings.ToLower(h.Name))
+}
+
+func (h rawHeader) tree() *yaml.Node {
+	value := string(h.Value)
+	if h.private() {
+		value = h.Value.shown()
 	}
-	if v, known := c.out.values[ref]; known {
+	n := &yaml.Node{Kind: yaml.MappingNode}
+	for _, s := range []string{"name", h.Name, "value", value} {
+		sub := &yaml.Node{}
+		sub.SetString(s)
+		n.Content = append(n.Content, sub)
+	}
+	return n
+}
+
+// secret reads the secret that ref names, and makes it one of those that no bundle may hold.
+func (c *compiler) secret(path string, ref rawRef) secret.Value {
+	v := c.load(path, ref)
+	c.out.Secrets.Add(v)
+	if c.mode&0o007 != 0 && !v.IsZero() && !secret.References(string(ref)) {
+		c.warn(path, "is written in a file that everybody on this host can read: run chmod %04o %s, or give it as file:/PATH, env:NAME "+
+			"or credential:NAME", c.mode&^0o007, c.origin.file)
+	}
+	return v
+}
+
+// load reads the value that ref names and remembers it.
+func (c *compiler) load(path string, ref rawRef) secret.Value {
+	if v, known := c.out.values[ref]; known || ref == "" {
 		return v
 	}
-	if ref == secret.Redacted {
-		c.wrong(path, "%s stands where a secret was: put it back, as file:/PATH, env:NAME or credential:NAME", secret.Redacted)
+	if strings.Contains(string(ref), secret.Redacted) {
+		c.wrong(path, "has %s where a secret was: put it back, best as file:/PATH, env:NAME or credential:NAME", secret.Redacted)
 		return secret.Value{}
 	}
 	v, err := secret.Load(string(ref))
@@ -43,18 +80,11 @@ func (c *compiler) load(path string, ref rawRef) secret.Value {
 // headers loads the values of request headers.
 func (c *compiler) headers(path string, headers []rawHeader) {
 	for i, h := range headers {
-		v := c.load(fmt.Sprintf("%s.headers[%d].value", path, i), h.Value)
+		at := fmt.Sprintf("%s.headers[%d].value", path, i)
 		if h.private() {
-			c.out.Secrets.Add(v)
+			c.secret(at, h.Value)
+		} else {
+			c.load(at, h.Value)
 		}
 	}
 }
-
-// private says that the value of a header is to be hidden: all but those that are known to be harmless, which would
-// otherwise be cut out of every bundle (text/html).
-func (h rawHeader) private() bool {
-	harmless := []string{"accept", "accept-encoding", "accept-language", "cache-control", "connection", "content-type", "user-agent"}
-	return secret.References(string(h.Value)) || !slices.Contains(harmless, strings.ToLower(h.Name))
-}
-
-func listOf(words []string) string { return strings.Join(words, ", ") }

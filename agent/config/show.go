@@ -16,6 +16,9 @@ func tree(v reflect.Value) *yaml.Node {
 	case reflect.Pointer:
 		return tree(v.Elem())
 	case reflect.Struct:
+		if h, ok := v.Interface().(rawHeader); ok {
+			return h.tree()
+		}
 		n := &yaml.Node{Kind: yaml.MappingNode}
 		fields(n, v)
 		return n
@@ -63,6 +66,8 @@ func scalar(v reflect.Value) *yaml.Node {
 	case bool:
 		n.Value = strconv.FormatBool(x)
 	case rawRef:
+		n.SetString(x.shown())
+	case rawURL:
 		n.SetString(x.shown())
 	default:
 		n.SetString(v.String())
