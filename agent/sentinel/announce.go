@@ -74,7 +74,7 @@ func gratuitous(p port, ip netip.Addr) error {
 	}
 	defer func() { _ = unix.Close(fd) }()
 	arp := binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, unix.ETH_P_ARP)) // htons
-	everybody := [8]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff} // an Ethernet address in the form of sockaddr_ll
+	everybody := [8]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}                              // an Ethernet address in the form of sockaddr_ll
 	to := &unix.SockaddrLinklayer{Protocol: arp, Ifindex: p.index, Halen: 6, Addr: everybody}
 	const request, reply = 1, 2
 	return errors.Join(
