@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strconv"
@@ -138,14 +139,21 @@ func (l *LXC) WaitHTTP(name string, within time.Duration) time.Time {
 }
 
 // WaitHTTP asks the URL, a new connection each time, until it answers 200 and tells
-// when that was. One question takes at most 250 ms, and pauses are 1 ms, so the
-// moment is good to a few milliseconds.
+// when that was, good to a few milliseconds in the first two seconds: a connection
+// request that meets nobody is repeated by the kernel only after a second, so it is
+// given up after 5 ms, and after 250 ms later on.
 func WaitHTTP(ctx context.Context, url string, within time.Duration) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	tr := &http.Transport{DisableKeepAlives: true, Proxy: nil}
-	defer tr.CloseIdleConnections()
-	client := &http.Client{Transport: tr, Timeout: 250 * time.Millisecond}
+	started := time.Now()
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		d := net.Dialer{Timeout: 5 * time.Millisecond}
+		if time.Since(started) > 2*time.Second {
+			d.Timeout = 250 * time.Millisecond
+		}
+		return d.DialContext(ctx, network, addr)
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial}, Timeout: 500 * time.Millisecond}
 	for last := error(nil); ; {
 		err := get(ctx, client, url)
 		if err == nil {

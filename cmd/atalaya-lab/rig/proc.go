@@ -74,6 +74,17 @@ func (p process) commands(lxcpath string) bool {
 	return slices.Contains(p.argv, lxcpath) || slices.Contains(p.argv, "--lxcpath="+lxcpath)
 }
 
+// ours tells whether this is an agent or the lab itself that was told a file of the rig's folder.
+func (p process) ours(dir string) bool {
+	if len(p.argv) == 0 || p.pid == os.Getpid() {
+		return false
+	}
+	if name := filepath.Base(p.argv[0]); name != "atalaya" && name != "atalaya-lab" {
+		return false
+	}
+	return slices.ContainsFunc(p.argv[1:], func(a string) bool { return strings.HasPrefix(a, dir+"/") })
+}
+
 // cgroupsOf are the folders of the cgroups that the process is in, in every mounted hierarchy.
 func cgroupsOf(pid int) []string {
 	text, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")

@@ -66,6 +66,12 @@ func sweepFolder(dir string) error {
 	} else if errors.Is(err, errHeld) && !lockedByUs(dir) {
 		return nil
 	}
+	// An agent left alive would start again what is ended here.
+	for _, p := range processes() {
+		if p.ours(dir) {
+			_ = syscall.Kill(p.pid, syscall.SIGKILL)
+		}
+	}
 	if err := endContainers(filepath.Join(dir, "lxc")); err != nil {
 		return err
 	}
