@@ -201,9 +201,6 @@ func (l *lxc) askTable(ctx context.Context, names []string) (rest []string, err 
 		}
 		e := l.entry(name, folders[name])
 		e.learn(row, name, l)
-		if row.state == "RUNNING" {
-			e.thaw()
-		}
 	}
 	return rest, nil
 }

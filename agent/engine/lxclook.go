@@ -149,6 +149,8 @@ func (e *lxcEntry) learn(i lxcInfo, id string, l *lxc) {
 		e.state, e.detail = state, ""
 		if state != health.Running {
 			e.detail = i.state
+		} else {
+			e.thaw()
 		}
 	case state == health.Busy:
 		e.state, e.detail, e.init, e.addrs = health.Busy, i.state, health.Process{}, nil

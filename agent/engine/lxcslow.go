@@ -114,9 +114,6 @@ func (l *lxc) askOne(ctx context.Context, name string, within time.Duration) {
 		return
 	}
 	e.learn(info, name, l)
-	if e.state == health.Running {
-		e.thaw()
-	}
 }
 
 // lxcSockets reads who has a monitor listening, from where lxc-ls itself reads it. It is not known where a path is so
