@@ -79,9 +79,9 @@ func (o *ownChild) wait() ending {
 	return ending{exit: -1, why: "its exit could not be read"}
 }
 
-func (o *ownChild) terminate() error      { return o.cmd.Process.Signal(syscall.SIGTERM) }
+func (o *ownChild) terminate() error       { return o.cmd.Process.Signal(syscall.SIGTERM) }
 func (o *ownChild) process() (int, uint64) { return o.cmd.Process.Pid, o.start }
-func (o *ownChild) release()              {}
+func (o *ownChild) release()               {}
 
 // orphan is a changing command of an agent before this one, found again by its record.
 type orphan struct {

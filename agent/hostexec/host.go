@@ -82,8 +82,14 @@ func (h *Host) Transient() bool { return h.units != nil && h.units.reachable() =
 // transient decides where c is started. What D-Bus cannot say is started directly.
 func (h *Host) transient(c Command) bool { return h.units != nil && expressible(c) }
 
-// Close lets go of systemd. It ends no command and waits for none; the Host must not be used after it.
+// Close lets go of systemd, after what has ended is put away, which takes milliseconds. It ends no command and waits for
+// none; the Host must not be used after it.
 func (h *Host) Close() {
+	for _, k := range h.kept() {
+		if k.ended() {
+			<-k.released
+		}
+	}
 	if h.units != nil {
 		h.units.close()
 	}

@@ -32,6 +32,10 @@ func signalName(s syscall.Signal) string {
 
 var errNotChild = ending{exit: -1, why: "it was not our child, and this kernel tells only a parent how a process ended"}
 
+// reapWithin is how long we wait for whoever adopted the process to reap it. Inits do so at once; one that was seen here,
+// of a test machine, looks every 2 s; one that never does must not hold us up.
+const reapWithin = 3 * time.Second
+
 // awaitOrphan waits until the process with this pid and start time has ended, and says how where the kernel tells it to
 // others than the parent: PIDFD_GET_INFO with PIDFD_INFO_EXIT, since Linux 6.15. Without pidfds it looks every 100 ms.
 func awaitOrphan(pid int, start uint64) ending {
@@ -49,9 +53,8 @@ func awaitOrphan(pid int, start uint64) ending {
 		return errNotChild
 	}
 	pollFd(fd, unix.POLLIN, -1)
-	// It is a zombie now. Its exit is told once it has been reaped, which the poll shows as POLLHUP; a parent that
-	// does not reap must not hold us up.
-	pollFd(fd, 0, time.Second)
+	// It is a zombie now. Its exit is told once it has been reaped, which the poll shows as POLLHUP.
+	pollFd(fd, 0, reapWithin)
 	if ws, ok := exitOf(fd); ok {
 		return endingOf(ws)
 	}

@@ -9,7 +9,7 @@ import (
 // A Transcript is what came of one command, good enough to be evidence. It is a plain value.
 type Transcript struct {
 	Argv       []string      `json:"argv"`
-	PID        int           `json:"pid,omitempty"` // 0: not started, or not learned
+	PID        int           `json:"pid,omitempty"`  // 0: not started, or not learned
 	Unit       string        `json:"unit,omitempty"` // the transient systemd unit it ran in
 	Started    time.Time     `json:"started"`
 	Took       time.Duration `json:"took_ns"` // until it ended, or until it was no longer waited for

@@ -131,6 +131,17 @@ type mainEnd struct {
 	code   int32 // CLD_EXITED, CLD_KILLED, CLD_DUMPED; 0: not ended
 	status int32 // exit code or signal
 	active string
+	job    jobRef // the unit's job in systemd's queue; 0: none
+}
+
+type jobRef struct {
+	ID   uint32
+	Path dbus.ObjectPath
+}
+
+// over reports whether nothing runs and nothing is going to.
+func (e mainEnd) over() bool {
+	return e.job.ID == 0 && (e.active == "inactive" || e.active == "failed")
 }
 
 // wait returns when the command has ended. It asks when told of the end, and, in case that was missed, every second.
@@ -138,19 +149,19 @@ func (c *unitChild) wait() ending {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	defer c.units.unexpect(c.name)
-	result := ""
+	result := "not told"
 	for {
+		select {
+		case result = <-c.job:
+		case <-tick.C:
+		}
 		e, err := c.main()
 		switch {
 		case err != nil: // systemd is away for a moment, re-executing itself perhaps
 		case e.code != 0:
 			return c.ending(e)
-		case e.active == "inactive" || e.active == "failed":
-			return ending{exit: -1, why: fmt.Sprintf("systemd did not run it: unit %q is %s (job: %s)", c.name, e.active, result)}
-		}
-		select {
-		case result = <-c.job:
-		case <-tick.C:
+		case e.over():
+			return ending{exit: -1, why: fmt.Sprintf("systemd did not run it: unit %q is %s, result of its job: %s", c.name, e.active, result)}
 		}
 	}
 }
@@ -168,6 +179,7 @@ func (c *unitChild) main() (mainEnd, error) {
 	var e mainEnd
 	err := c.units.properties(c.name, map[string]any{
 		serviceIface + " ExecMainCode": &e.code, serviceIface + " ExecMainStatus": &e.status, unitIface + " ActiveState": &e.active,
+		unitIface + " Job": &e.job,
 	})
 	return e, err
 }
@@ -205,7 +217,7 @@ func (u *units) find(name string) (found child, known bool) {
 		u.unexpect(name)
 		return nil, false
 	}
-	if e.code == 0 && e.active != "inactive" && e.active != "failed" {
+	if e.code == 0 && !e.over() {
 		return c, true
 	}
 	u.unexpect(name)

@@ -116,7 +116,26 @@ func dialPrivate(ctx context.Context) (*dbus.Conn, bool) {
 		conn.Close()
 		return nil, false
 	}
+	if !wake(ctx, conn) {
+		conn.Close()
+		return nil, false
+	}
 	return conn, true
+}
+
+// wake makes sure that systemd reads what comes over a new connection to its private socket. Seen with 252: when the
+// first message arrives together with the end of the authentication, in one of two cases here, it lies unread in
+// systemd's buffer until more bytes come. So it is asked again until it answers.
+func wake(ctx context.Context, conn *dbus.Conn) bool {
+	for ctx.Err() == nil {
+		once, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+		err := conn.Object(managerName, managerPath).CallWithContext(once, "org.freedesktop.DBus.Peer.Ping", 0).Err
+		cancel()
+		if err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // dispatch tells those who wait for a unit that its job has ended, until the connection does.

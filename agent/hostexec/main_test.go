@@ -1,0 +1,119 @@
+package hostexec
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestMain lets the test binary be other processes too: an agent that is killed, its successor, a child that looks at
+// what it inherited. HOSTEXEC_ROLE says which; the arguments are the role's.
+func TestMain(m *testing.M) {
+	role := os.Getenv("HOSTEXEC_ROLE")
+	if role == "" {
+		os.Exit(m.Run())
+	}
+	if err := play(role, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func play(role string, args []string) error {
+	switch role {
+	case "look": // what our parent inherited, as JSON
+		return say(lookAt(os.Getppid()))
+	case "change": // DIR PLACE OP ARGV…: run one changing command, print its transcript
+		h := newRoleHost(args)
+		defer h.Close()
+		t := h.Change(context.Background(), Op{ID: args[2], Container: "lxc/web1", Verb: "start"}, Command{Argv: args[3:]})
+		return say(t)
+	case "successor": // DIR PLACE: await what is unfinished, print the transcripts
+		h := newRoleHost(args)
+		defer h.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		out := []Transcript{}
+		for _, p := range h.Unfinished() {
+			out = append(out, h.Await(ctx, p))
+		}
+		return say(out)
+	case "half": // DIR OP ARGV…: an agent killed between starting a command and recording its pid
+		return half(args[0], args[1], args[2:])
+	case "read": // ARGV…: as an agent that cannot fork
+		return say(New(Options{}).Read(context.Background(), Command{Argv: args, Timeout: 5 * time.Second}))
+	case "nproc": // as an agent whose user may start nothing more
+		if err := noMoreProcesses(); err != nil {
+			return err
+		}
+		return say(New(Options{}).Read(context.Background(), Command{Argv: []string{"true"}}))
+	case "bench": // DIR PLACE N ARGV…: milliseconds of each Change
+		return benchRole(args)
+	}
+	return fmt.Errorf("no role %q", role)
+}
+
+func newRoleHost(args []string) *Host {
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	return New(Options{Dir: args[0], Log: log, Place: Placement(strings.TrimPrefix(args[1], "auto"))})
+}
+
+func half(dir, op string, argv []string) error {
+	c := Command{Argv: argv}
+	k := newKept(Op{ID: op, Container: "lxc/web1", Verb: "start"}, argv)
+	outs, err := folder{dir}.begin(k.rec)
+	if err != nil {
+		return err
+	}
+	path, err := c.lookup()
+	if err != nil {
+		return err
+	}
+	_, err = startOwn(c, path, outs, false)
+	return err
+}
+
+func benchRole(args []string) error {
+	h := newRoleHost(args)
+	defer h.Close()
+	n, err := strconv.Atoi(args[2])
+	if err != nil {
+		return err
+	}
+	for i := range n {
+		op := Op{ID: fmt.Sprintf("bench-%d", i), Container: "lxc/web1", Verb: "start"}
+		started := time.Now()
+		t := h.Change(context.Background(), op, Command{Argv: args[3:]})
+		if !t.OK() {
+			return t.Err()
+		}
+		fmt.Printf("%.3f\n", float64(time.Since(started).Microseconds())/1000)
+	}
+	return nil
+}
+
+func say(v any) error { return json.NewEncoder(os.Stdout).Encode(v) }
+
+// noMoreProcesses lets this process keep the threads it has, with some to spare for the runtime, and start none.
+func noMoreProcesses() error {
+	var spare sync.WaitGroup
+	for range 16 {
+		spare.Go(func() { _ = unix.Nanosleep(&unix.Timespec{Nsec: 100e6}, nil) })
+	}
+	spare.Wait()
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return err
+	}
+	have := uint64(len(tasks))
+	return unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{Cur: have, Max: have})
+}
