@@ -14,15 +14,16 @@
 // returns nil. Health tells at any time whether something is owed, and why.
 //
 //   - ErrStalled: the disk did not answer in time. The batch may or may not be durable; its serial number, which is
-//     written with it, keeps it from being written twice.
+//     written with it, keeps it from being written twice. While an operation is stuck for more than half a second,
+//     Commit returns this at once: a loop that waited a second for each turn would heal nobody.
 //   - ErrFull, or another I/O error: it is not written yet. It is tried again with each Commit and every 5 s.
 //   - LostError: the database turned out to be malformed and was set aside. The batch is durable in a new, empty one;
 //     commit everything that is held in memory.
 //
 // # What is not
 //
-// A full disk stops alerts that are not committed yet from being sent until there is room; a lost disk loses all. The
-// store decides nothing, reads no clock except for the names of set-aside files and the age of a stalled call, and
+// A full disk stops alerts that are not committed yet from being sent until there is room, once the reserve of 16 MiB that
+// the store keeps for that moment is used up; a lost disk loses all. The store decides nothing, reads no clock except for the names of set-aside files and the age of a stalled call, and
 // deletes no evidence: Prune only says which bundles have outlived their time.
 //
 // It is the only importer of database/sql.

@@ -64,13 +64,11 @@ func classify(err error) fault {
 // explain gives an error of SQLite the name that callers and people know it by.
 func explain(what string, err error) error {
 	var e *sqlite.Error
-	if errors.As(err, &e) {
-		switch e.Code() & 0xff {
-		case sqlite3.SQLITE_FULL:
-			return fmt.Errorf("%s: %w: free some space (%w)", what, ErrFull, err)
-		case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN:
-			return fmt.Errorf("%s: cannot write the state folder, is it on a read-only file system? (%w)", what, err)
-		}
+	switch {
+	case full(err):
+		return fmt.Errorf("%s: %w: free some space (%w)", what, ErrFull, err)
+	case errors.As(err, &e) && (e.Code()&0xff == sqlite3.SQLITE_READONLY || e.Code()&0xff == sqlite3.SQLITE_CANTOPEN):
+		return fmt.Errorf("%s: the state folder cannot be written, is it on a read-only file system? (%w)", what, err)
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }

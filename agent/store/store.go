@@ -40,6 +40,7 @@ type Store struct {
 	m        *metrics
 	lock     *os.File // nil when read-only or in memory
 	readOnly bool
+	ballast  ballast
 	w        *writer
 
 	mu   sync.RWMutex
@@ -104,8 +105,11 @@ func open(o Options) (s *Store, r Report, err error) {
 			return nil, r, fmt.Errorf("open the store in %q: %w", o.Dir, err)
 		}
 	}
-	s.o = o
-	if s.db, r, err = openOrReplace(o); err == nil {
+	s.o, s.ballast = o, newBallast(o.Dir, o.Log)
+	if s.db, r, err = openOrReplace(o); full(err) && s.ballast.drop() {
+		s.db, r, err = openOrReplace(o)
+	}
+	if err == nil {
 		err = s.start(&r)
 	}
 	if err != nil {
@@ -117,6 +121,7 @@ func open(o Options) (s *Store, r Report, err error) {
 	}
 	s.m = newMetrics(o.Registerer)
 	s.w.m = s.m
+	s.ballast.lay()
 	go s.w.run()
 	return s, r, nil
 }
@@ -170,7 +175,7 @@ func openOrReplace(o Options) (*database, Report, error) {
 // start reads where the agent before us stood, and marks the store as in use. A disk that is full must not keep the agent
 // from watching, so the mark may come later.
 func (s *Store) start(r *Report) error {
-	s.w = &writer{log: s.log, m: s.m, exec: s.exec, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	s.w = &writer{log: s.log, m: s.m, exec: s.exec, rest: func() { s.ballast.lay() }, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	var orderly int
 	if err := s.db.wr.QueryRow(`SELECT serial, orderly FROM agent`).Scan(&s.w.serial, &orderly); err != nil {
 		return explain("read where the agent before this one stood", err)
@@ -188,10 +193,13 @@ func (s *Store) start(r *Report) error {
 	return nil
 }
 
-// exec runs f on the database, for the writer goroutine alone. If the database turns out to be malformed, it is set
+// exec runs f on the database, for the writer goroutine alone. On a full disk it has a second try. If the database turns out to be malformed, it is set
 // aside, and f runs on a new one; the next Commit tells.
 func (s *Store) exec(f func(*database) error) error {
 	err := f(s.current())
+	if full(err) && s.ballast.drop() {
+		err = f(s.current())
+	}
 	if !malformed(err) || s.o.Dir == "" {
 		return err
 	}

@@ -27,6 +27,7 @@ type writer struct {
 	log  *slog.Logger
 	m    *metrics
 	exec func(f func(*database) error) error // runs f on the current database; see Store.exec
+	rest func()                              // called now and then while all is well
 
 	mu      sync.Mutex
 	serial  int64
@@ -50,6 +51,7 @@ func (w *writer) run() {
 		case <-w.wake:
 		case <-retry.C:
 			if w.err() == nil {
+				w.rest()
 				continue
 			}
 		}
