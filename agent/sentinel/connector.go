@@ -16,7 +16,7 @@ import (
 
 // Offsets in a message: struct nlmsghdr (16 bytes), struct cn_msg (20), struct proc_event.
 const (
-	atSeq    = 16 + 8
+	atAck    = 16 + 12
 	atWhat   = 16 + 20
 	atErr    = atWhat + 16 // of an acknowledgement
 	atPID    = atWhat + 16 // of an exit: the thread
@@ -61,11 +61,11 @@ func listen(fd, rcvbuf int) error {
 	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groupProc}); err != nil {
 		return fmt.Errorf("join the group of the process connector: %w (CAP_NET_ADMIN is needed)", err)
 	}
-	seq := uint32(time.Now().UnixNano())
-	if err := unix.Sendto(fd, subscription(seq), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+	mark := uint32(time.Now().UnixNano())
+	if err := unix.Sendto(fd, subscription(mark), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return fmt.Errorf("subscribe to the process connector: %w", err)
 	}
-	return awaitAck(fd, seq)
+	return awaitAck(fd, mark)
 }
 
 // exitsOnly drops everything but exits and acknowledgements before it wakes us: a fork and an exec come with every exit.
@@ -86,19 +86,19 @@ func exitsOnly() *unix.SockFprog {
 	return &unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
 }
 
-// subscription is a PROC_CN_MCAST_LISTEN.
-func subscription(seq uint32) []byte {
+// subscription is a PROC_CN_MCAST_LISTEN. The kernel answers with mark plus one; it numbers its messages itself.
+func subscription(mark uint32) []byte {
 	order := binary.NativeEndian
 	const size = 16 + 20 + 4
 	m := order.AppendUint32(nil, size)
 	m = order.AppendUint16(m, unix.NLMSG_DONE)
 	m = order.AppendUint16(m, 0)
-	m = order.AppendUint32(m, seq)
+	m = order.AppendUint32(m, 0)
 	m = order.AppendUint32(m, 0)
 	m = order.AppendUint32(m, groupProc)
 	m = order.AppendUint32(m, groupProc)
-	m = order.AppendUint32(m, seq)
 	m = order.AppendUint32(m, 0)
+	m = order.AppendUint32(m, mark)
 	m = order.AppendUint16(m, 4)
 	m = order.AppendUint16(m, 0)
 	return order.AppendUint32(m, mcastOn)
@@ -106,7 +106,7 @@ func subscription(seq uint32) []byte {
 
 // awaitAck waits for the kernel's answer to a subscription, which comes in the group itself, where answers to others come
 // as well. No answer means that this kernel ignores us.
-func awaitAck(fd int, seq uint32) error {
+func awaitAck(fd int, mark uint32) error {
 	deadline := time.Now().Add(ackWithin)
 	buf := make([]byte, os.Getpagesize())
 	for {
@@ -118,7 +118,7 @@ func awaitAck(fd int, seq uint32) error {
 			continue // EINTR
 		}
 		n, _, err := unix.Recvfrom(fd, buf, unix.MSG_DONTWAIT)
-		if err != nil || n < atErr+4 || what(buf) != whatAck || binary.NativeEndian.Uint32(buf[atSeq:]) != seq {
+		if err != nil || n < atErr+4 || what(buf) != whatAck || binary.NativeEndian.Uint32(buf[atAck:]) != mark+1 {
 			continue
 		}
 		if code := binary.NativeEndian.Uint32(buf[atErr:]); code != 0 {

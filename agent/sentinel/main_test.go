@@ -42,8 +42,7 @@ func TestMain(m *testing.M) {
 		sit()
 	case "exec": // another program, the same process
 		_, _ = bufio.NewReader(os.Stdin).ReadByte()
-		env := append(os.Environ(), helperEnv+"=sit")
-		panic(syscall.Exec("/proc/self/exe", []string{"other"}, env))
+		panic(syscall.Exec("/proc/self/exe", []string{"other"}, []string{helperEnv + "=sit"}))
 	default:
 		sit()
 	}
@@ -72,8 +71,7 @@ func start(t testing.TB, kind string, flags uintptr, argv ...string) *helper {
 		cmd.Args = argv
 	}
 	cmd.Env = append(os.Environ(), helperEnv+"="+kind)
-	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags, Pdeathsig: 0}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags}
 	stdin, err := cmd.StdinPipe()
 	must(t, err)
 	stdout, err := cmd.StdoutPipe()
