@@ -120,6 +120,12 @@ func (r *run) killEach(ctx context.Context, names []string, after func(*kill) er
 	var kills []kill
 	for _, name := range names {
 		k := kill{name: name}
+		// A connection just before keeps the host's neighbour entry: without one, the
+		// host would ask for the address while the container is down, and again only
+		// after a second, which is not the contender's doing.
+		if _, err := rig.WaitHTTP(ctx, r.lxc.URL(name), time.Minute); err != nil {
+			return kills, err
+		}
 		death := r.lxc.HoldInit(name)
 		_, k.at = r.lxc.Kill9(name)
 		if err := death.Wait(10 * time.Second); err != nil {

@@ -9,9 +9,13 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// makeBridge adds a bridge with an address and brings it up.
+// makeBridge adds a bridge with an address and brings it up. Its MAC is fixed: else
+// it is the lowest of its ports' and changes whenever one comes or goes, and the
+// containers go on answering to the old one.
 func makeBridge(name string, addr netip.Prefix) error {
-	br := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}
+	ip := addr.Addr().As4()
+	mac := net.HardwareAddr{0x00, 0x16, 0x3e, 0xd5, ip[2], ip[3]}
+	br := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name, HardwareAddr: mac}}
 	if err := netlink.LinkAdd(br); err != nil {
 		return fmt.Errorf("add bridge %q: %w", name, err)
 	}

@@ -102,7 +102,7 @@ Before=network.target lxc.service
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=/sbin/ip link add br0 type bridge
+ExecStart=/sbin/ip link add br0 address 00:16:3e:d7:00:01 type bridge
 ExecStart=/sbin/ip address add ` + s.outer.slot.addr(hostOctet).String() + `/24 dev br0
 ExecStart=/sbin/ip link set eth0 master br0
 ExecStart=/sbin/ip link set lo up
