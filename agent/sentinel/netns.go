@@ -28,6 +28,12 @@ func within(ns int, f func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			// The first thread cannot end, and /proc/self speaks of it: another one has to go, while this one is held.
+			done <- within(ns, f)
+			runtime.UnlockOSThread()
+			return
+		}
 		err, restored := visit(ns, f)
 		if restored {
 			runtime.UnlockOSThread()

@@ -26,7 +26,7 @@ type bench struct {
 func newBench(t testing.TB, o Options) *bench {
 	t.Helper()
 	if o.Force == sensorProc {
-		rig.Require(t.(*testing.T), "root") // CAP_NET_ADMIN
+		rig.Require(t, "root") // CAP_NET_ADMIN
 	}
 	reg := prometheus.NewRegistry()
 	o.Registerer, o.PollEvery = reg, 5*time.Millisecond
