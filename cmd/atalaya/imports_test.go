@@ -137,7 +137,7 @@ func (d design) judge(importer, imported string) (broken []string) {
 }
 
 func goList() ([]listed, error) {
-	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")
+	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Imports", "./...")
 	cmd.Dir = "../.."
 	var errOut bytes.Buffer
 	cmd.Stderr = &errOut
