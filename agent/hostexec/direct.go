@@ -67,7 +67,16 @@ func plainProcess(pid int, service bool) {
 		if resource == unix.RLIMIT_NOFILE {
 			host = unix.Rlimit{Cur: 1024, Max: 524288} // systemd's DefaultLimitNOFILE; its own limit is raised
 		}
-		_ = unix.Prlimit(pid, resource, &host, nil)
+		if unix.Prlimit(pid, resource, &host, nil) == nil {
+			continue
+		}
+		// Without CAP_SYS_RESOURCE a hard limit cannot be raised; the soft one can, up to it.
+		var has unix.Rlimit
+		if unix.Prlimit(pid, resource, nil, &has) == nil {
+			has.Max = min(has.Max, host.Max)
+			has.Cur = min(host.Cur, has.Max)
+			_ = unix.Prlimit(pid, resource, &has, nil)
+		}
 	}
 }
 

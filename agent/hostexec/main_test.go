@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,20 +31,32 @@ func TestMain(m *testing.M) {
 
 func play(role string, args []string) error {
 	switch role {
-	case "look": // what our parent inherited, as JSON
+	case "look": // [PID]: what that process, or our parent, inherited, as JSON
+		if len(args) == 1 {
+			pid, err := strconv.Atoi(args[0])
+			if err != nil {
+				return err
+			}
+			return say(lookAt(pid))
+		}
 		return say(lookAt(os.Getppid()))
 	case "change": // DIR PLACE OP ARGV…: run one changing command, print its transcript
 		h := newRoleHost(args)
 		defer h.Close()
-		t := h.Change(context.Background(), Op{ID: args[2], Container: "lxc/web1", Verb: "start"}, Command{Argv: args[3:]})
+		limit, _ := time.ParseDuration(os.Getenv("HOSTEXEC_LIMIT"))
+		t := h.Change(context.Background(), start(args[2]), Command{Argv: args[3:], Timeout: limit})
 		return say(t)
-	case "successor": // DIR PLACE: await what is unfinished, print the transcripts
+	case "successor": // DIR PLACE: await what is unfinished, print the transcripts; DIR.found appears when that is known
 		h := newRoleHost(args)
 		defer h.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		out := []Transcript{}
-		for _, p := range h.Unfinished() {
+		left := h.Unfinished()
+		if err := os.WriteFile(args[0]+".found", nil, 0o600); err != nil {
+			return err
+		}
+		for _, p := range left {
 			out = append(out, h.Await(ctx, p))
 		}
 		return say(out)
@@ -90,11 +103,15 @@ func benchRole(args []string) error {
 		return err
 	}
 	for i := range n {
-		op := Op{ID: fmt.Sprintf("bench-%d", i), Container: "lxc/web1", Verb: "start"}
+		op := start(fmt.Sprintf("bench-%d", i))
 		started := time.Now()
-		t := h.Change(context.Background(), op, Command{Argv: args[3:]})
-		if !t.OK() {
-			return t.Err()
+		if args[1] == "bare" {
+			err = exec.Command(args[3], args[4:]...).Run()
+		} else {
+			err = h.Change(context.Background(), op, Command{Argv: args[3:]}).Err()
+		}
+		if err != nil {
+			return err
 		}
 		fmt.Printf("%.3f\n", float64(time.Since(started).Microseconds())/1000)
 	}

@@ -201,22 +201,3 @@ func TestRefusesToPileUpStuckChildren(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
-
-// Read's own cost beside a bare os/exec of the same command.
-func BenchmarkRead(b *testing.B) {
-	h := New(Options{})
-	b.Run("bare", func(b *testing.B) {
-		for b.Loop() {
-			if err := exec.Command("true").Run(); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-	b.Run("ours", func(b *testing.B) {
-		for b.Loop() {
-			if t := h.Read(b.Context(), Command{Argv: []string{"true"}}); !t.OK() {
-				b.Fatal(t.Err())
-			}
-		}
-	})
-}
