@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -17,6 +18,12 @@ import (
 // maxLog is how much of the engine's own log of one command is kept. It is the end that tells, and the beginning: a log
 // that is longer loses its middle.
 const maxLog = 64 << 10
+
+// Where log files are made, unless a Spec says otherwise, and how they end.
+const (
+	runDir    = "/run/atalaya"
+	logSuffix = ".atalaya.log"
+)
 
 // An Answer is what came of one order. It proves nothing about the container: look again.
 type Answer struct {
@@ -44,7 +51,7 @@ func (i *Instance) Do(ctx context.Context, v health.Verb, id string, limit time.
 			i.log.Warn("engine log of a command cannot be kept", "container", i.ref(id).String(), "err", err)
 		}
 		c.log = path
-		defer os.Remove(path)
+		defer func() { _ = os.Remove(path) }()
 	}
 	argv, err := how.argv(c)
 	if err != nil {
@@ -69,16 +76,31 @@ func failed(why string) Answer {
 func (i *Instance) logFile(v health.Verb) (string, error) {
 	dir := i.spec.RunDir
 	if dir == "" {
-		dir = "/run/atalaya"
+		dir = runDir
 	}
-	if os.MkdirAll(dir, 0o755) != nil {
+	if os.MkdirAll(dir, 0o750) != nil {
 		dir = os.TempDir()
 	}
-	f, err := os.CreateTemp(dir, i.spec.Engine+"-"+string(v)+"-*.log")
+	f, err := os.CreateTemp(dir, i.spec.Engine+"-"+string(v)+"-*"+logSuffix)
 	if err != nil {
 		return "", err
 	}
 	return f.Name(), f.Close()
+}
+
+// sweepLogs removes what an agent that was killed during a start left behind.
+func (s Spec) sweepLogs(now time.Time) {
+	for _, dir := range []string{s.RunDir, runDir, os.TempDir()} {
+		if dir == "" {
+			continue
+		}
+		left, _ := filepath.Glob(filepath.Join(dir, s.Engine+"-*-*"+logSuffix))
+		for _, path := range left {
+			if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() && now.Sub(info.ModTime()) > time.Hour {
+				_ = os.Remove(path)
+			}
+		}
+	}
 }
 
 // readLog reads the first and the last half of maxLog.

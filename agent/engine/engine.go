@@ -94,6 +94,7 @@ func Open(s Spec, r Runner, log *slog.Logger) (*Instance, error) {
 		if k.name != s.Engine {
 			continue
 		}
+		s.sweepLogs(time.Now())
 		t, err := k.open(s, r)
 		if err != nil {
 			return nil, fmt.Errorf("open engine %q: %w", s.Engine, err)
@@ -111,6 +112,7 @@ type tool struct {
 	list        func(ctx context.Context, live []health.Ref) (Listing, error)
 	look        func(ctx context.Context, id string, dead health.Process) (health.Sighting, error)
 	defined     func(id string) bool
+	changed     func() bool                                                // nil: cannot tell
 	exec        func(id string, argv []string) ([]string, error)           // nil: cannot
 	meaning     func(argv []string) (id string, verb health.Verb, ok bool) // nil: knows none
 	evidence    func(id string, s health.Sighting) []Source                // nil: has none

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"atalaya/agent/health"
 )
@@ -98,6 +99,30 @@ func TestReadLogIsBounded(t *testing.T) {
 	}
 	if readLog("") != nil || readLog("/nonexistent") != nil {
 		t.Error("a log that is not there has content")
+	}
+}
+
+func TestOpenSweepsOldLogs(t *testing.T) {
+	dir := t.TempDir()
+	old, young, other := filepath.Join(dir, "lxc-start-1"+logSuffix), filepath.Join(dir, "lxc-start-2"+logSuffix), filepath.Join(dir, "else.log")
+	for _, f := range []string{old, young, other} {
+		if err := os.WriteFile(f, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	long := time.Now().Add(-2 * time.Hour)
+	for _, f := range []string{old, other} {
+		if err := os.Chtimes(f, long, long); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := Open(Spec{Engine: "lxc", RunDir: dir}, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	for f, want := range map[string]bool{old: false, young: true, other: true} {
+		if _, err := os.Stat(f); (err == nil) != want {
+			t.Errorf("%s is there: %v, want %v", f, err == nil, want)
+		}
 	}
 }
 

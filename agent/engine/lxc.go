@@ -34,9 +34,10 @@ type lxc struct {
 	run   Runner
 	notes notes
 
-	mu    sync.Mutex
-	known map[string]*lxcEntry // by name
-	slow  map[string]string    // who did not answer, and why; not empty: degraded
+	mu      sync.Mutex
+	known   map[string]*lxcEntry // by name
+	slow    map[string]string    // who did not answer, and why; not empty: degraded
+	plainAt time.Time            // when lxc-ls last answered
 }
 
 func openLXC(s Spec, r Runner) (*tool, error) {
@@ -60,7 +61,7 @@ func openLXC(s Spec, r Runner) (*tool, error) {
 			health.VerbStop: {argv: l.stop, limit: time.Minute, slack: 10 * time.Second, log: true, read: readLXCStop},
 			health.VerbKill: {argv: l.kill, limit: 30 * time.Second, log: true, read: readLXCAnswer},
 		},
-		checkID: checkID, list: l.list, look: l.look, defined: l.defined, exec: l.exec,
+		checkID: checkID, list: l.list, look: l.look, defined: l.defined, changed: l.changed, exec: l.exec,
 		meaning: l.meaning, evidence: l.evidence, hint: l.hint,
 		units: []string{"lxc.service", "lxc-net.service"}, autostarter: l.autostarter(),
 	}, nil
@@ -103,9 +104,10 @@ func (l *lxc) exec(id string, argv []string) ([]string, error) {
 	return append(line, argv...), nil
 }
 
+// logTo has errors told. Without a file they would go to one that LXC makes in the container's folder, hence "none".
 func logTo(path string) []string {
 	if path == "" {
-		return []string{"--logpriority=ERROR"}
+		path = "none"
 	}
 	return []string{"--logpriority=ERROR", "--logfile=" + path}
 }

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"atalaya/agent/health"
 	"atalaya/agent/hostexec"
@@ -21,9 +22,10 @@ const lxcFew = 4
 // errLXCSlow says that the plain list was not answered.
 var errLXCSlow = errors.New("lxc-ls gave no answer")
 
-// A list costs one process, whatever the number of containers: the folder tells who is defined, /proc tells whether a
-// known init lives and its cgroup whether it is frozen, and one lxc-ls -1 --running tells who else runs and whose
-// configuration cannot be loaded. Columns are asked for only where that does not fit what is known.
+// A list costs at most one process, whatever the number of containers: the folder tells who is defined, /proc tells
+// whether a known init lives and its cgroup whether it is frozen, and one lxc-ls -1 --running tells who else runs and
+// whose configuration cannot be loaded. Columns are asked for only where that does not fit what is known. Where nothing
+// has moved at all it costs none; see quiet.
 //
 // It is --running and not --active, though that is cheaper with many stopped: --active takes the names from
 // /proc/net/unix and misses those with a blank in them. --running includes the frozen.
@@ -35,16 +37,22 @@ func (l *lxc) list(ctx context.Context, live []health.Ref) (Listing, error) {
 		return Listing{Notes: l.notes.take()}, err
 	}
 	if l.stillSlow(ctx, folders) {
-		return l.listSlowly(ctx, folders, held, false), nil
+		return l.listSlowly(ctx, folders, false), nil
+	}
+	if l.quiet(folders, held) {
+		return l.listing(folders, nil), nil
 	}
 	running, broken, err := l.plain(ctx, folders)
 	if errors.Is(err, errLXCSlow) && ctx.Err() == nil {
-		return l.listSlowly(ctx, folders, held, true), nil
+		return l.listSlowly(ctx, folders, true), nil
 	}
 	if err != nil {
 		return Listing{Notes: l.notes.take()}, err
 	}
-	err = l.askChanged(ctx, l.unclear(folders, held, running, broken))
+	l.mu.Lock()
+	l.plainAt = time.Now()
+	l.mu.Unlock()
+	err = l.askChanged(ctx, l.unclear(folders, running, broken))
 	return l.listing(folders, running), err
 }
 
@@ -95,12 +103,12 @@ func (l *lxc) plain(ctx context.Context, folders map[string]lxcFolder) (running,
 }
 
 // unclear settles what needs no question, and gives the names of the rest.
-func (l *lxc) unclear(folders map[string]lxcFolder, held, running, broken map[string]bool) []string {
+func (l *lxc) unclear(folders map[string]lxcFolder, running, broken map[string]bool) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var ask []string
 	for name, f := range folders {
-		if l.settle(l.entry(name, f), f, held[name], running[name], broken[name]) {
+		if l.settle(l.entry(name, f), f, running[name], broken[name]) {
 			continue
 		}
 		ask = append(ask, name)
@@ -109,7 +117,7 @@ func (l *lxc) unclear(folders map[string]lxcFolder, held, running, broken map[st
 		if _, defined := folders[name]; defined {
 			continue
 		}
-		if e := l.known[name]; e == nil || !l.settle(e, lxcFolder{}, held[name], true, false) {
+		if e := l.known[name]; e == nil || !l.settle(e, lxcFolder{}, true, false) {
 			ask = append(ask, name)
 		}
 	}
@@ -118,8 +126,8 @@ func (l *lxc) unclear(folders map[string]lxcFolder, held, running, broken map[st
 }
 
 // settle tells whether what is known of a container fits the list, and brings it up to date without a process.
-func (l *lxc) settle(e *lxcEntry, f lxcFolder, held, running, broken bool) bool {
-	lives := e.init.PID != 0 && (held || alive(e.init))
+func (l *lxc) settle(e *lxcEntry, f lxcFolder, running, broken bool) bool {
+	lives := e.init.PID != 0 && alive(e.init)
 	switch {
 	case broken:
 		return e.state == health.Broken && e.fault == e.conf.mark && (lives || e.init.PID == 0)

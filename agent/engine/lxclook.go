@@ -97,7 +97,7 @@ func (l *lxc) entry(id string, f lxcFolder) *lxcEntry {
 
 // ask runs one lxc-info. A container that does not answer is remembered as slow.
 func (l *lxc) ask(ctx context.Context, id string, within time.Duration) (lxcInfo, error) {
-	argv := l.argv("lxc-info", id, "-s", "-p", "-i", "-H", "--logpriority=ERROR")
+	argv := l.argv("lxc-info", id, append([]string{"-s", "-p", "-i", "-H"}, logTo("")...)...)
 	t := l.run.Read(ctx, hostexec.Command{Argv: argv, Timeout: within, MaxOut: 64 << 10})
 	if t.TimedOut && ctx.Err() == nil {
 		why := fmt.Sprintf("no answer from lxc-info within %s%s", within, prefixed("; ", l.hint(id)))

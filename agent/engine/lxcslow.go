@@ -40,13 +40,15 @@ func (l *lxc) stillSlow(ctx context.Context, folders map[string]lxcFolder) bool 
 
 // listSlowly lists without lxc-ls. First asks everyone who has a monitor, to find the culprit; later only those about
 // whom something does not fit.
-func (l *lxc) listSlowly(ctx context.Context, folders map[string]lxcFolder, held map[string]bool, first bool) Listing {
+func (l *lxc) listSlowly(ctx context.Context, folders map[string]lxcFolder, first bool) Listing {
 	running, known := lxcSockets(l.path)
 	var ask []string
 	l.mu.Lock()
 	for name, f := range folders {
 		_, slow := l.slow[name]
-		fits := l.settle(l.entry(name, f), f, held[name], running[name], false)
+		e := l.entry(name, f)
+		broken := e.state == health.Broken && e.fault == e.conf.mark // lxc-ls, which would name it, is silent
+		fits := e.state != "" && l.settle(e, f, running[name], broken)
 		if !slow && (!fits || !known || first && running[name]) {
 			ask = append(ask, name)
 		}

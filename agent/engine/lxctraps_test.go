@@ -87,8 +87,25 @@ func TestListCostsOneProcess(t *testing.T) {
 	if n := cost(); n != 1 {
 		t.Errorf("a list of nothing new took %d processes", n)
 	}
-	if n := cost(refs(list(t, i))...); n != 1 {
-		t.Errorf("a list of what is held took %d processes", n)
+	live := refs(list(t, i))
+	if n := cost(live...); n != 0 {
+		t.Errorf("a list of what is held, with nothing moved, took %d processes", n)
+	}
+	if n := cost(live[1:]...); n != 1 {
+		t.Errorf("with one that nobody holds, it took %d processes", n)
+	}
+	r.Freeze("web2")
+	if n, s := cost(live...), find(t, list(t, i, live...), "web2"); n != 0 || s.State != health.Paused {
+		t.Errorf("a freeze took %d processes: %+v", n, s)
+	}
+	r.Thaw("web2")
+	r.Start("off1")
+	if n, s := cost(live...), find(t, list(t, i, live...), "off1"); n != 2 || s.State != health.Running {
+		t.Errorf("a start by another took %d processes: %+v", n, s)
+	}
+	r.Add("off2")
+	if n, s := cost(refs(list(t, i))...), find(t, list(t, i), "off2"); n > 1 || s.State != health.Stopped {
+		t.Errorf("a new container took %d processes: %+v", n, s)
 	}
 	r.Kill9("web1")
 	r.WaitState("web1", "STOPPED", 10*time.Second)
@@ -101,6 +118,10 @@ func TestListCostsOneProcess(t *testing.T) {
 	}
 	if s := find(t, list(t, i), "web1"); s.State != health.Running || s.Init.PID != r.InitPID("web1") {
 		t.Errorf("%+v", s)
+	}
+	look(t, i, "web1")
+	if left, _ := filepath.Glob(r.Dir("web1") + "/*"); len(left) != 1 {
+		t.Errorf("asking left something in the container's folder: %q", left)
 	}
 }
 
@@ -274,6 +295,7 @@ func TestHungMonitor(t *testing.T) {
 	t.Parallel()
 	r, i, w := lxcRig(t, rig.LXCOptions{N: 3}, 2*time.Second)
 	r.Add("off1")
+	r.Add("odd1", "lxc.nosuch.key = 1")
 	was := list(t, i)
 	monitor := r.MonitorPID("web2")
 	if err := syscall.Kill(monitor, syscall.SIGSTOP); err != nil {
@@ -281,10 +303,10 @@ func TestHungMonitor(t *testing.T) {
 	}
 	t.Cleanup(func() { syscall.Kill(monitor, syscall.SIGCONT) })
 	why := fmt.Sprintf("its monitor, process %d, is stopped", monitor)
-	check := func() {
+	check := func(live ...health.Ref) {
 		t.Helper()
-		l := list(t, i, refs(was)...)
-		for id, state := range map[string]health.RunState{"web1": health.Running, "web2": health.Unknown, "web3": health.Running, "off1": health.Stopped} {
+		l := list(t, i, live...)
+		for id, state := range map[string]health.RunState{"web1": health.Running, "web2": health.Unknown, "web3": health.Running, "off1": health.Stopped, "odd1": health.Broken} {
 			s := find(t, l, id)
 			if s.State != state || s.Init != find(t, was, id).Init {
 				t.Errorf("%s: %+v, want %s", id, s, state)
@@ -299,7 +321,7 @@ func TestHungMonitor(t *testing.T) {
 	}
 	check()
 	before := w.reads.Load()
-	check()
+	check(refs(was)...)
 	if n := w.reads.Load() - before; n != 1 {
 		t.Errorf("a degraded list of nothing new asks %d times, want only the culprit", n)
 	}
@@ -375,9 +397,7 @@ func TestLockedLockFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}); err != nil {
-		t.Fatal(err)
-	}
+	lock(t, f)
 	l := list(t, i)
 	want := fmt.Sprintf("its lock file %q is held by another process", path)
 	if s := find(t, l, "web1"); s.State != health.Unknown || !strings.Contains(s.Detail, want) {
@@ -389,6 +409,14 @@ func TestLockedLockFile(t *testing.T) {
 	f.Close()
 	if l := list(t, i); l.Degraded != "" || find(t, l, "web1").State != health.Running {
 		t.Errorf("released: %+v", l)
+	}
+}
+
+// lock takes the lock that LXC takes, until the file is closed.
+func lock(t *testing.T, f *os.File) {
+	t.Helper()
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -43,8 +43,8 @@ func parseTemplate(key string, argv []string) (template, error) {
 			return nil, fmt.Errorf("%s: %q: %w", e.key, a, err)
 		}
 		e.text = t
-		if t.Tree != nil && t.Tree.Root != nil {
-			for _, n := range t.Tree.Root.Nodes {
+		if t.Root != nil {
+			for _, n := range t.Root.Nodes {
 				if err := e.admit(n); err != nil {
 					return nil, err
 				}

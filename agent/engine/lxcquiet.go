@@ -1,0 +1,48 @@
+package engine
+
+import (
+	"time"
+
+	"atalaya/agent/health"
+)
+
+// lxcQuietFor is how long lxc-ls may go unasked while nothing moves: what only LXC itself knows, such as a monitor that
+// hangs, is noticed as late as that.
+const lxcQuietFor = time.Minute
+
+// quiet tells, with no process, that nothing has moved since lxc-ls last answered: the same folders with the same
+// configurations, every running container held by the caller's pidfd, alive and with its monitor's socket, and no other
+// socket. Of those that run it reads whether they are frozen.
+func (l *lxc) quiet(folders map[string]lxcFolder, held map[string]bool) bool {
+	sockets, ok := lxcSockets(l.path)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !ok || l.plainAt.IsZero() || time.Since(l.plainAt) > lxcQuietFor || len(l.known) != len(folders) {
+		return false
+	}
+	for name, f := range folders {
+		if e := l.known[name]; e == nil || !e.unmoved(f) || !e.asBefore(held[name], sockets[name]) {
+			return false
+		}
+		delete(sockets, name)
+	}
+	return len(sockets) == 0
+}
+
+// unmoved tells the same container with the same configuration.
+func (e *lxcEntry) unmoved(f lxcFolder) bool {
+	return e.mark == f.mark && !f.creating && len(e.conf.files) > 0 && lxcConfMark(e.conf.files) == e.conf.mark
+}
+
+// asBefore tells whether what is known of its state still holds.
+func (e *lxcEntry) asBefore(held, socket bool) bool {
+	switch e.state {
+	case health.Running, health.Paused:
+		return held && socket && alive(e.init) && e.thaw()
+	case health.Stopped:
+		return !socket
+	case health.Broken:
+		return !socket && e.init.PID == 0
+	}
+	return false
+}
