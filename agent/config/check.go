@@ -3,8 +3,10 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
+	"os"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -12,6 +14,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"atalaya/agent/schedule"
 )
 
 // The checks of single texts. Their errors complete "KEY: …".
@@ -70,6 +74,28 @@ func absolute(s string) error {
 	return nil
 }
 
+// maxCertificates bounds a file of certificates, in bytes: the system's own has a quarter of it.
+const maxCertificates = 1 << 20
+
+// certificates keeps those who read the file whole from devices, pipes and disk images.
+func certificates(s string) error {
+	if err := absolute(s); err != nil {
+		return err
+	}
+	st, err := os.Stat(s)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%q does not exist", s)
+	case err != nil:
+		return err
+	case !st.Mode().IsRegular():
+		return fmt.Errorf("%q is not a regular file", s)
+	case st.Size() > maxCertificates:
+		return fmt.Errorf("%q has %s, more than %s", s, formatSize(st.Size()), formatSize(maxCertificates))
+	}
+	return nil
+}
+
 // socketPath knows the bound of sockaddr_un, 108 bytes with the NUL at its end: unix(7).
 func socketPath(s string) error {
 	if err := absolute(s); err != nil {
@@ -124,10 +150,10 @@ func listenAddress(s string) error {
 	return nil
 }
 
-// cronSpec is five fields of digits and , - * /.
 func cronSpec(s string) error {
-	if f := strings.Fields(s); len(f) != 5 || strings.Trim(s, "0123456789,-*/ ") != "" {
-		return fmt.Errorf("%q is not minute, hour, day of month, month, day of week, as in 17 4 * * *", s)
+	_, err := schedule.ParseSpec(s, nil)
+	if err == nil {
+		return nil
 	}
-	return nil
+	return errors.New(strings.TrimPrefix(err.Error(), "schedule "))
 }

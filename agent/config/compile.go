@@ -6,6 +6,7 @@ import (
 	"io/fs"
 
 	"atalaya/agent/health"
+	"atalaya/agent/schedule"
 	"atalaya/agent/secret"
 )
 
@@ -33,11 +34,12 @@ func (c *compiler) config(raw rawFile) *Config {
 	c.out = &Config{
 		Host: raw.Host, Mode: health.Mode(raw.Mode), Poll: raw.Poll, PollHeld: raw.PollHeld,
 		Evidence: raw.Evidence, Store: raw.Store, Web: raw.Web, Control: raw.Control, Limits: raw.Limits,
-		Housekeeping: raw.Housekeeping, Log: raw.Log,
+		Log:     raw.Log,
 		Secrets: &secret.Set{},
 		raw:     raw, origin: c.origin,
 		library: map[string]placed{}, values: map[rawRef]secret.Value{},
 	}
+	c.out.Housekeeping, _ = schedule.ParseSpec(raw.Housekeeping, nil) // the table has checked it
 	if c.out.Web.Listen == off {
 		c.out.Web.Listen = ""
 	}

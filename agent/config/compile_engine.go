@@ -15,7 +15,7 @@ func (c *compiler) engines(raw []rawEngine) {
 		path := fmt.Sprintf("engines[%d]", i)
 		s := engine.Spec{Engine: r.Engine, Instance: or(r.Name, ""), Path: or(r.Path, ""), Timeout: or(r.Timeout, 0)}
 		id := s.Engine + ":" + s.Instance
-		if other, taken := first[id]; taken {
+		if other, taken := first[id]; taken && s.Engine != "" {
 			c.wrong(path+".name", "is the same instance of %s as %s (line %d): give each its own name", s.Engine, other, c.origin.line(other))
 		}
 		first[id] = path

@@ -24,14 +24,15 @@ func (c *compiler) definitions(raw []rawProbe) {
 		c.headers(path, p.Headers)
 		if p.Kind == nil {
 			c.wrong(path+".kind", "is missing: use %s", strings.Join(probes.Kinds(), ", "))
-			continue
 		}
 		if other, taken := c.out.library[p.Name]; taken && p.Name != "" {
 			c.wrong(path+".name", "%q is defined already, on line %d", p.Name, c.origin.line(other.path))
 			continue
 		}
 		c.out.library[p.Name] = placed{p, path}
-		c.validate(path, nil, p)
+		if p.Kind != nil {
+			c.validate(path, nil, p)
+		}
 	}
 }
 
@@ -56,8 +57,9 @@ func (c *compiler) probes(path string, raw []rawProbe) {
 				c.out.library[p.Name] = placed{p, at}
 			}
 			c.validate(at, nil, p)
-		case found:
+		case found && base.probe.Kind != nil:
 			c.validate(at, &base.probe, p)
+		case found: // the definition is known to be wrong
 		case !c.problems.about(at + ".kind"):
 			c.wrong(at, "no probe is called %q%s", p.Name, c.orDefine(p.Name))
 		}

@@ -8,13 +8,14 @@ import (
 
 	"atalaya/agent/engine"
 	"atalaya/agent/health"
+	"atalaya/agent/schedule"
 	"atalaya/agent/secret"
 )
 
 // DefaultPath is the configuration file where none is named. It need not exist.
 const DefaultPath = "/etc/atalaya/atalaya.yaml"
 
-// A Config is one whole configuration. It is not changed after Load.
+// A Config is one whole configuration. It is not changed after Load, nor copied.
 type Config struct {
 	Path         string      // the file it came from; empty: there was none
 	Warnings     []Problem   // what works and is probably not meant
@@ -29,14 +30,15 @@ type Config struct {
 	Web          Web
 	Control      Control
 	Limits       Limits
-	Housekeeping string      // a cron spec of five fields
-	Log          Log         //
-	Secrets      *secret.Set // all secrets that are mentioned; never nil
+	Housekeeping schedule.Spec // in the host's time zone
+	Log          Log           //
+	Secrets      *secret.Set   // all secrets that are mentioned; never nil
 
 	raw     rawFile
 	origin  origin
 	library map[string]placed
 	values  map[rawRef]secret.Value
+	known   answers
 }
 
 // Load reads the configuration file at path, and the environment. With path "" it is the one that ATALAYA_CONFIG names,

@@ -7,9 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"regexp"
-	"strconv"
-	"strings"
 	"syscall"
 	"unicode/utf8"
 
@@ -87,25 +84,4 @@ func firstInvalid(content []byte) int {
 		content = content[n:]
 	}
 	return line
-}
-
-// yamlLine finds the line in a message of the YAML package, which gives it only as text.
-var yamlLine = regexp.MustCompile(`^line (\d+): `)
-
-func syntax(file string, content []byte, err error) *Problem {
-	msg := strings.TrimPrefix(err.Error(), "yaml: ")
-	p := &Problem{File: file}
-	if m := yamlLine.FindStringSubmatch(msg); m != nil {
-		p.Line, _ = strconv.Atoi(m[1])
-		msg = strings.TrimPrefix(msg, m[0])
-	}
-	p.Msg = "is not YAML: " + msg
-	lines := bytes.Split(content, []byte("\n"))
-	for i := max(p.Line-2, 0); i < min(p.Line+1, len(lines)); i++ {
-		if indent := lines[i][:len(lines[i])-len(bytes.TrimLeft(lines[i], " \t"))]; bytes.ContainsRune(indent, '\t') {
-			p.Line, p.Msg = i+1, "is not YAML: a tab indents this line: use blanks"
-			break
-		}
-	}
-	return p
 }

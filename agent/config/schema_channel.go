@@ -15,7 +15,7 @@ func channelKeys() []key {
 		{name: "max_attach", kind: size, def: "20MiB", low: 1 << 10, high: 1 << 30, only: webhook, doc: "With attach: how much is sent along in one request; what is larger is only named."},
 		{name: "link", kind: text, only: webhook, check: oneLine, doc: "Without attach: the URL below which the receiver finds bundles by their names."},
 		{name: "audience", kind: text, only: webhook, check: word, doc: "Which rendering of a bundle it gets. Absent: all there are."},
-		{name: "ca_file", kind: text, only: webhook, check: absolute, doc: "A PEM file of the authorities to trust instead of the system's."},
+		{name: "ca_file", kind: text, only: webhook, check: certificates, doc: "A PEM file of the authorities to trust instead of the system's."},
 		{name: "timeout", kind: duration, low: 100 * milli, high: 10 * minute, only: webhook, doc: "How long one request may take. Absent: 10s, and 60s with attach."},
 		{name: "path", kind: text, only: []string{"file"}, check: absolute, doc: "The file that alerts are appended to, a JSON document a line. Required."},
 	}
@@ -26,7 +26,7 @@ const channelExample = `channels:
     kind: webhook
     url: https://hooks.example.net/atalaya
     secret: credential:ops-hook
-    headers: [{name: Authorization, value: "file:/etc/atalaya/ops.token"}]
+    headers: [{name: Authorization, value: "credential:ops-token"}]
   - name: customer-desk
     kind: webhook
     url: credential:desk-url

@@ -34,7 +34,7 @@ func probeKeys() []key {
 		{name: "body_cap", kind: size, def: "64KiB", low: 1, high: probes.MaxBodyCap, only: web, doc: "How much of the body is read at most."},
 		{name: "follow", kind: whole, def: "0", high: probes.MaxFollow, only: web, doc: "Redirects that are followed at most, each at the same address."},
 		{name: "server_name", kind: text, only: crypt, check: oneLine, doc: "The name that is sent and verified. Absent: host, the target's name or its address."},
-		{name: "ca_file", kind: text, only: crypt, check: absolute, doc: "A PEM file of the authorities to trust instead of the system's."},
+		{name: "ca_file", kind: text, only: crypt, check: certificates, doc: "A PEM file of the authorities to trust instead of the system's."},
 		{name: "insecure", kind: truth, def: "false", only: crypt, doc: "A certificate that does not verify passes, with a warning."},
 		{name: "expiry_warning", kind: duration, def: "14d", high: 20 * year, only: crypt, doc: "Warn when the certificate expires within this time. 0s: never."},
 		{name: "query", kind: text, only: dns, check: oneLine, doc: "The name asked for. Required."},

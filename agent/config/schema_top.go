@@ -35,7 +35,7 @@ func schema() []key {
 		}},
 		{name: "limits", kind: block, keys: limitKeys(), doc: "What the agent does at most at once, on the whole host."},
 		{name: "housekeeping", kind: text, def: "17 4 * * *", check: cronSpec, doc: "When old records and bundles are removed: " +
-			"minute, hour, day of month, month, day of week, in the time zone of the host."},
+			"minute, hour, day of month, month, day of week, in the time zone of the host; or @daily, @every 6h."},
 		{name: "log", kind: block, doc: "The agent's own log, on its standard error.", keys: []key{
 			{name: "level", kind: choice, def: "info", of: []string{"debug", "info", "warn", "error"}, doc: "The least important lines that are written."},
 			{name: "format", kind: choice, def: "auto", of: []string{"auto", "text", "json"}, doc: "auto is text on a terminal, else json."},

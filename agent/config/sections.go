@@ -55,6 +55,7 @@ func builtIn() rawFile {
 	return rawFile{
 		Mode: "heal",
 		Poll: 10 * time.Second, PollHeld: time.Minute,
+		Engines: []rawEngine{}, Containers: []rawRule{}, Probes: []rawProbe{}, Channels: []rawChannel{},
 		Evidence: Evidence{
 			Dir: "/var/lib/atalaya/evidence", Before: 300 * time.Millisecond, After: 2 * time.Second,
 			MaxAge: 90 * 24 * time.Hour, MaxBytes: 2 << 30, Level: 1,

@@ -8,7 +8,7 @@ import (
 // near completes a message with what was probably meant: the nearest of the valid words by the number of letters to
 // change, add, drop or swap; nothing where none is near.
 func near(given string, valid []string) string {
-	best, least := "", 1+len(given)/3
+	best, least := "", max(1, (len(given)+1)/3)
 	for _, v := range valid {
 		if d := distance(strings.ToLower(given), strings.ToLower(v)); d <= least && (best == "" || d < least) {
 			best, least = v, d

@@ -100,9 +100,10 @@ func formatSize(n int64) string {
 
 var errWhole = errors.New("is not a whole number")
 
+// parseWhole reads a decimal number. A leading zero is refused: to YAML 010 is 8.
 func parseWhole(s string) (int64, error) {
-	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil {
+	n, err := strconv.ParseInt(s, 10, 32)
+	if err != nil || len(s) > 1 && s[0] == '0' {
 		return 0, fmt.Errorf("%q %w", s, errWhole)
 	}
 	return n, nil

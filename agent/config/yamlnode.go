@@ -6,9 +6,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// resolve follows an alias to what it stands for.
+// resolve follows an alias to what it stands for. An empty file has no node.
 func resolve(n *yaml.Node) *yaml.Node {
-	for n.Kind == yaml.AliasNode {
+	for n != nil && n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
 	return n
