@@ -79,6 +79,25 @@ func routed(ctx context.Context, g Guest, addr string) bool {
 	return true
 }
 
+// hearErrors has a datagram socket give what routers and neighbour discovery say of the other side (EHOSTUNREACH,
+// ENETUNREACH) at the next read. Without it Linux keeps all but port and protocol unreachable for itself, and the probe
+// waits for its whole timeout. A connection that is no socket is left as it is.
+func hearErrors(conn net.Conn) {
+	socket, ok := conn.(syscall.Conn)
+	if !ok {
+		return
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) {
+		// One of the two is of the other family, and fails.
+		_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_IP, syscall.IP_RECVERR, 1)
+		_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_IPV6, syscall.IPV6_RECVERR, 1)
+	})
+}
+
 // hold makes the end of ctx the end of everything done on conn. The caller calls what it returns when it is done.
 func hold(ctx context.Context, conn net.Conn) (release func() bool) {
 	if end, ok := ctx.Deadline(); ok {

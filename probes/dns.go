@@ -64,6 +64,7 @@ func (c *dnsCheck) ask(ctx context.Context, g Guest, t *trial, network string, a
 	}
 	defer conn.Close()
 	defer hold(ctx, conn)()
+	hearErrors(conn)
 	d := &dialogue{conn: conn, stream: network == "tcp", query: new(dns.Msg).SetQuestion(c.name, c.qtype)}
 	peer, began := conn.RemoteAddr().String(), time.Now()
 	doing := "ask " + peer + " (" + network + ") for " + c.name + " " + dns.TypeToString[c.qtype]

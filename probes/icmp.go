@@ -50,6 +50,7 @@ func (c *icmpCheck) run(ctx context.Context, g Guest, t *trial) (string, error) 
 	}
 	defer conn.Close()
 	defer hold(ctx, conn)()
+	hearErrors(conn)
 	e := newEcho(addr, conn, raw)
 	took, err := e.ping(ctx, t)
 	t.result.Phases.FirstByte = took
@@ -61,7 +62,8 @@ func (c *icmpCheck) run(ctx context.Context, g Guest, t *trial) (string, error) 
 
 // An echo is one exchange with one address over one connected socket, on which only that address is heard.
 type echo struct {
-	conn   net.Conn
+	conn   net.Conn   // its RemoteAddr is nil for a ping socket: the kernel gives no peer without a port
+	addr   netip.Addr //
 	six    bool
 	header bool   // what is read begins with an IPv4 header: IPConn.Read, unlike ReadFrom, leaves it there
 	id     int    // a ping socket's is the kernel's
@@ -72,7 +74,7 @@ type echo struct {
 func newEcho(addr netip.Addr, conn net.Conn, raw bool) *echo {
 	token := make([]byte, 16)
 	_, _ = rand.Read(token) // never fails, says its documentation
-	return &echo{conn: conn, six: addr.Is6(), header: raw && addr.Is4(), id: int(token[0])<<8 | int(token[1]), token: token}
+	return &echo{conn: conn, addr: addr, six: addr.Is6(), header: raw && addr.Is4(), id: int(token[0])<<8 | int(token[1]), token: token}
 }
 
 // ping gives the time from the latest request to the answer.
@@ -82,7 +84,7 @@ func (e *echo) ping(ctx context.Context, t *trial) (time.Duration, error) {
 		if err := e.send(); err != nil {
 			return 0, err
 		}
-		t.log.add("--- echo request ", strconv.Itoa(e.sent), " sent to ", e.conn.RemoteAddr().String(), "\n")
+		t.log.add("--- echo request ", strconv.Itoa(e.sent), " sent to ", e.addr.String(), "\n")
 		until := sent.Add(echoEvery)
 		if end, ok := ctx.Deadline(); ok && end.Before(until) {
 			until = end

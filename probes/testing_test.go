@@ -153,6 +153,7 @@ func isolated(t *testing.T) bool {
 		must(t, "ip", "link", "set", "lo", "up")
 		return true
 	}
+	t.Parallel()
 	rig.Require(t, "root", "ip")
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=60s")
 	cmd.Env = append(os.Environ(), mark+"="+t.Name())

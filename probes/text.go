@@ -46,8 +46,11 @@ func isPlain(s string) bool {
 	return true
 }
 
-// millis shows a duration as people read it: 0.4 ms, 23 ms, 1.2 s, 3 s.
+// millis shows a duration as people read it: 70 µs, 0.4 ms, 23 ms, 1.2 s, 3 s.
 func millis(d time.Duration) string {
+	if d < 100*time.Microsecond {
+		return strconv.FormatInt(max(d.Microseconds(), 1), 10) + " µs"
+	}
 	unit, name := time.Millisecond, " ms"
 	if d >= time.Second {
 		unit, name = time.Second, " s"
