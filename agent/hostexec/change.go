@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -43,12 +44,13 @@ func (h *Host) change(ctx context.Context, op Op, c Command) Transcript {
 		t.Failure = notStarted(err)
 		return t
 	}
-	if err := h.launch(k, c, path); err != nil {
-		h.drop(k)
-		t.Failure, t.Took = notStarted(err), time.Since(t.Started)
-		return t
-	}
-	go h.keep(k)
+	go func() {
+		if err := h.launch(k, c, path); err != nil {
+			h.drop(k, err)
+			return
+		}
+		h.keep(k)
+	}()
 	select {
 	case <-k.done:
 		return h.spend(k)
@@ -76,8 +78,9 @@ func (h *Host) reserve(op Op, c Command) (*kept, error) {
 		}
 		<-old.released
 	}
-	if h.transient(c) {
-		k.rec.Unit = h.agent + "-" + k.rec.name + ".service"
+	if h.units != nil {
+		// The name is used once: a unit of the same operation that was not unloaded must not be in the way.
+		k.rec.Unit = h.agent + "-" + k.rec.name + "-" + strconv.FormatInt(k.rec.Started.UnixMicro(), 36) + ".service"
 	}
 	var err error
 	if k.outs, err = h.folder.begin(k.rec); err == nil {
@@ -103,11 +106,11 @@ func (h *Host) launch(k *kept, c Command, path string) error {
 			k.started(child)
 			return nil
 		}
-		if !errors.Is(err, errNotSent) {
+		if !errors.Is(err, errNotUsable) {
 			return err
 		}
 		h.fellBack(err)
-		k.rec.Unit = ""
+		k.withoutUnit()
 	}
 	own, err := startOwn(c, path, k.outs, h.service)
 	if err != nil {
@@ -133,13 +136,20 @@ func (k *kept) started(c child) {
 	}
 }
 
-// drop takes back a reservation whose command never started.
-func (h *Host) drop(k *kept) {
+// withoutUnit notes that systemd does not run it after all.
+func (k *kept) withoutUnit() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.rec.Unit = ""
+}
+
+// drop ends the keeping of a command that never started.
+func (h *Host) drop(k *kept, why error) {
 	h.folder.remove(k.rec.name)
-	k.final = k.leave("not started")
+	k.final = k.transcript()
+	k.final.Failure = notStarted(why)
 	k.outs.close()
 	close(k.done)
-	h.spend(k)
 	h.forget(k)
 	close(k.released)
 }

@@ -61,6 +61,7 @@ func New(o Options) *Host {
 	}
 	if o.Place == PlaceUnits || o.Place == PlaceAuto && h.service {
 		h.units = newUnits()
+		_ = h.units.reachable() // now, rather than when a container is down; said when it matters
 	}
 	h.metrics = newMetrics(o.Registerer,
 		func() float64 { return float64(len(h.Stuck())) },
@@ -78,9 +79,6 @@ func inService() bool {
 
 // Transient reports whether changing commands are started in transient systemd units at this moment.
 func (h *Host) Transient() bool { return h.units != nil && h.units.reachable() == nil }
-
-// transient decides where c is started. What D-Bus cannot say is started directly.
-func (h *Host) transient(c Command) bool { return h.units != nil && expressible(c) }
 
 // Close lets go of systemd, after what has ended is put away, which takes milliseconds. It ends no command and waits for
 // none; the Host must not be used after it.

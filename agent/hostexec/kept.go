@@ -40,14 +40,17 @@ func newKept(op Op, argv []string) *kept {
 	}
 }
 
-// pending describes it; the pid is asked for when it is not known yet.
+// pending describes it. A unit's pid is asked for when it is not known yet, without holding anybody else up.
 func (k *kept) pending() Pending {
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.rec.PID == 0 && k.child != nil {
-		k.rec.PID, k.rec.Start = k.child.process()
+	r, c := k.rec, k.child
+	k.mu.Unlock()
+	if r.PID == 0 && c != nil {
+		r.PID, r.Start = c.process()
+		k.mu.Lock()
+		k.rec.PID, k.rec.Start = r.PID, r.Start
+		k.mu.Unlock()
 	}
-	r := k.rec
 	return Pending{Op: r.Op, Command: r.Command, PID: r.PID, Start: r.Start, Started: r.Started, Unit: r.Unit}
 }
 

@@ -114,6 +114,11 @@ func benchRole(args []string) error {
 			return err
 		}
 		fmt.Printf("%.3f\n", float64(time.Since(started).Microseconds())/1000)
+		if after := strings.Fields(os.Getenv("HOSTEXEC_AFTER")); len(after) > 0 {
+			if err := exec.Command(after[0], after[1:]...).Run(); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -1,14 +1,11 @@
 package hostexec
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 	"syscall"
 	"time"
-	"unicode/utf8"
 
 	"github.com/godbus/dbus/v5"
 )
@@ -21,109 +18,41 @@ type unitChild struct {
 	job   <-chan string // told when the command has ended; may be missed, hence also asked for
 }
 
-type property struct {
-	Name  string
-	Value dbus.Variant
-}
+// errNotUsable marks a start that systemd certainly did not make and does not object to, so that another way may be tried
+// without starting twice.
+var errNotUsable = errors.New("systemd cannot be used")
 
-type execCommand struct {
-	Path   string
-	Args   []string
-	Ignore bool
-}
-
-type auxUnit struct {
-	Name       string
-	Properties []property
-}
-
-// start has systemd start c, and returns once systemd has taken the order. Errors that wrap errNotSent leave nothing
-// started. The unit's name is the key: if the answer is lost, the unit is looked for before anything else is tried.
+// start has systemd start c, and returns once systemd has taken the order. When its answer is lost, the order may be
+// carried out yet: the unit counts as under way until systemd says otherwise. A refusal that is about the command (the
+// host is shutting down, say) is an error; one that is about the way is errNotUsable.
 func (u *units) start(r record, c Command, path string, o outputs) (*unitChild, error) {
+	if !expressible(c) {
+		return nil, fmt.Errorf("%w: D-Bus carries no arguments that are not UTF-8", errNotUsable)
+	}
 	if err := u.reachable(); err != nil {
-		return nil, fmt.Errorf("%w: %w", errNotSent, err)
+		return nil, fmt.Errorf("%w: %w", errNotUsable, err)
 	}
 	child := &unitChild{units: u, name: r.Unit, job: u.expect(r.Unit)}
 	var job dbus.ObjectPath
 	err := u.call("StartTransientUnit", &job, r.Unit, "fail", properties(r, c, path, o), []auxUnit{})
-	if err == nil {
+	var refused dbus.Error
+	if err == nil || !errors.As(err, &refused) || unanswered(refused) {
 		return child, nil
 	}
 	u.unexpect(r.Unit)
-	var refused dbus.Error
-	if errors.As(err, &refused) {
-		return nil, fmt.Errorf("%w successfully: start unit %q: %w", errNotSent, r.Unit, err)
+	if strings.HasPrefix(refused.Name, managerName+".") {
+		return nil, fmt.Errorf("start unit %q: %s: %w", r.Unit, refused.Name, err)
 	}
-	if found, known := u.find(r.Unit); known && found != nil {
-		return found.(*unitChild), nil
-	}
-	return nil, fmt.Errorf("start unit %q: systemd did not answer, it may start it yet: %w", r.Unit, err)
+	return nil, fmt.Errorf("%w: start unit %q: %s: %w", errNotUsable, r.Unit, refused.Name, err)
 }
 
-// properties describe the unit; see systemd.service(5), systemd.exec(5), systemd.kill(5).
-func properties(r record, c Command, path string, o outputs) []property {
-	v := func(name string, value any) property { return property{name, dbus.MakeVariant(value)} }
-	return []property{
-		v("Description", printable(fmt.Sprintf("atalaya: %s %s", r.Op.Verb, r.Op.Container), 200)),
-		// The job of a oneshot ends when its command ends. The "ignore" of ExecStart and RemainAfterExit keep the unit,
-		// with the exit code, whatever it is: nothing shows as failed on the host that is not the host's failure.
-		v("Type", "oneshot"),
-		v("RemainAfterExit", true),
-		v("ExecStart", []execCommand{{path, escapeDollars(c.Argv), true}}),
-		v("WorkingDirectory", c.dir()),
-		v("Environment", c.environ()),
-		v("UnsetEnvironment", foreignEnvironment(c)),
-		v("StandardInput", "null"),
-		v("StandardOutputFileDescriptor", dbus.UnixFD(o.out.Fd())),
-		v("StandardErrorFileDescriptor", dbus.UnixFD(o.err.Fd())),
-		// Nothing is ever killed: not what the command left running (the container), and the command at most by SIGTERM
-		// at the shutdown of the host.
-		v("KillMode", "process"),
-		v("SendSIGKILL", false),
-		v("OOMPolicy", "continue"),
-		v("TimeoutStartUSec", uint64(math.MaxUint64)),
-		// As a person's shell would have it.
-		v("UMask", uint32(0o022)),
-		v("OOMScoreAdjust", int32(0)),
-		v("IgnoreSIGPIPE", false),
-		v("TasksMax", uint64(math.MaxUint64)),
+// unanswered tells the errors by which a bus says that no answer came, from those that are the answer.
+func unanswered(e dbus.Error) bool {
+	switch strings.TrimPrefix(e.Name, "org.freedesktop.DBus.Error.") {
+	case "NoReply", "Timeout", "TimedOut", "Disconnected":
+		return true
 	}
-}
-
-// escapeDollars keeps systemd from putting environment variables into arguments.
-func escapeDollars(argv []string) []string {
-	out := make([]string, len(argv))
-	for i, a := range argv {
-		out[i] = strings.ReplaceAll(a, "$", "$$")
-	}
-	return out
-}
-
-// foreignEnvironment names what systemd adds by itself, unless the command asks for it.
-func foreignEnvironment(c Command) []string {
-	var out []string
-	for _, name := range []string{"INVOCATION_ID", "SYSTEMD_EXEC_PID", "JOURNAL_STREAM", "LANG", "LANGUAGE", "NOTIFY_SOCKET", "MEMORY_PRESSURE_WATCH", "MEMORY_PRESSURE_WRITE"} {
-		asked := false
-		for _, e := range c.Env {
-			asked = asked || strings.HasPrefix(e, name+"=")
-		}
-		if !asked {
-			out = append(out, name)
-		}
-	}
-	return out
-}
-
-// expressible reports whether D-Bus can carry the command: its strings are UTF-8.
-func expressible(c Command) bool {
-	for _, list := range [][]string{c.Argv, c.Env, {c.Dir}} {
-		for _, s := range list {
-			if !utf8.ValidString(s) {
-				return false
-			}
-		}
-	}
-	return true
+	return false
 }
 
 // mainEnd is how the main process of a unit stands.
@@ -177,7 +106,7 @@ func (c *unitChild) ending(e mainEnd) ending {
 // main asks for the main process's end, in one round trip.
 func (c *unitChild) main() (mainEnd, error) {
 	var e mainEnd
-	err := c.units.properties(c.name, map[string]any{
+	err := c.units.properties(c.name, answerWithin, map[string]any{
 		serviceIface + " ExecMainCode": &e.code, serviceIface + " ExecMainStatus": &e.status, unitIface + " ActiveState": &e.active,
 		unitIface + " Job": &e.job,
 	})
@@ -192,7 +121,7 @@ func (c *unitChild) terminate() error {
 // process asks for the pid. It is 0 until systemd has forked.
 func (c *unitChild) process() (int, uint64) {
 	var pid uint32
-	if err := c.units.properties(c.name, map[string]any{serviceIface + " ExecMainPID": &pid}); err != nil || pid == 0 {
+	if err := c.units.properties(c.name, pidWithin, map[string]any{serviceIface + " ExecMainPID": &pid}); err != nil || pid == 0 {
 		return 0, 0
 	}
 	s, err := readStat(int(pid))
@@ -225,46 +154,4 @@ func (u *units) find(name string) (found child, known bool) {
 		c.release()
 	}
 	return nil, true
-}
-
-// properties asks for several properties of a unit at once; the keys are "interface name".
-func (u *units) properties(unit string, want map[string]any) error {
-	conn, err := u.connect()
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
-	defer cancel()
-	object := conn.Object(managerName, unitPath(unit))
-	calls := make(map[string]*dbus.Call, len(want))
-	for key := range want {
-		iface, name, _ := strings.Cut(key, " ")
-		calls[key] = object.GoWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0, make(chan *dbus.Call, 1), iface, name)
-	}
-	for key, call := range calls {
-		<-call.Done
-		var value dbus.Variant
-		if err := call.Store(&value); err != nil {
-			return fmt.Errorf("ask systemd for %s of unit %q: %w", key, unit, err)
-		}
-		if err := value.Store(want[key]); err != nil {
-			return fmt.Errorf("ask systemd for %s of unit %q: %w", key, unit, err)
-		}
-	}
-	return nil
-}
-
-// unitPath is the D-Bus path of a unit: every byte that is not a letter or digit, and a leading digit, as _xx; see
-// sd_bus_path_encode(3).
-func unitPath(unit string) dbus.ObjectPath {
-	var b strings.Builder
-	b.WriteString(managerPath + "/unit/")
-	for i, c := range []byte(unit) {
-		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || i > 0 && c >= '0' && c <= '9' {
-			b.WriteByte(c)
-		} else {
-			fmt.Fprintf(&b, "_%02x", c)
-		}
-	}
-	return dbus.ObjectPath(b.String())
 }

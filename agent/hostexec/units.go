@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,12 +24,10 @@ const (
 	// when that is down. Only root may connect; others go by the bus.
 	privateSocket = "unix:path=/run/systemd/private"
 
-	dialWithin   = time.Second     // to connect
-	answerWithin = 5 * time.Second // to answer one call: systemd is slow when thousands of units change at boot
+	dialWithin   = time.Second            // to connect
+	answerWithin = 5 * time.Second        // to answer one call: systemd is slow when thousands of units change at boot
+	pidWithin    = 200 * time.Millisecond // to answer a question whose answer can wait
 )
-
-// errNotSent marks a start that systemd certainly never saw, so that another way may be tried without starting twice.
-var errNotSent = errors.New("systemd was not asked")
 
 // units is the connection to systemd, made when it is needed and again after it broke. It is safe for concurrent use.
 type units struct {
@@ -184,4 +183,46 @@ func (u *units) call(method string, result any, args ...any) error {
 		return call.Err
 	}
 	return call.Store(result)
+}
+
+// properties asks for several properties of a unit at once; the keys are "interface name".
+func (u *units) properties(unit string, within time.Duration, want map[string]any) error {
+	conn, err := u.connect()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	object := conn.Object(managerName, unitPath(unit))
+	calls := make(map[string]*dbus.Call, len(want))
+	for key := range want {
+		iface, name, _ := strings.Cut(key, " ")
+		calls[key] = object.GoWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0, make(chan *dbus.Call, 1), iface, name)
+	}
+	for key, call := range calls {
+		<-call.Done
+		var value dbus.Variant
+		if err := call.Store(&value); err != nil {
+			return fmt.Errorf("ask systemd for %s of unit %q: %w", key, unit, err)
+		}
+		if err := value.Store(want[key]); err != nil {
+			return fmt.Errorf("ask systemd for %s of unit %q: %w", key, unit, err)
+		}
+	}
+	return nil
+}
+
+// unitPath is the D-Bus path of a unit: every byte that is not a letter or digit, and a leading digit, as _xx; see
+// sd_bus_path_encode(3).
+func unitPath(unit string) dbus.ObjectPath {
+	var b strings.Builder
+	b.WriteString(managerPath + "/unit/")
+	for i, c := range []byte(unit) {
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || i > 0 && c >= '0' && c <= '9' {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "_%02x", c)
+		}
+	}
+	return dbus.ObjectPath(b.String())
 }
