@@ -418,7 +418,10 @@ func TestEndToEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	again := func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Retry-After", "1"); w.WriteHeader(503) }
+	again := func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "1")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
 	srv, got := receiver(t, again, again, code(200))
 	d := notify.NewDispatcher(notify.DispatcherOptions{Store: s, Channels: []notify.Channel{hook(t, notify.WebhookSpec{Attach: true}, srv.URL), fileChannel(t, dir+"/alerts")}})
 	stop := run(t, d)

@@ -36,7 +36,7 @@ func (p *payload) reader() io.Reader {
 
 func (p *payload) close() {
 	for _, f := range p.files {
-		f.Close() //nolint:errcheck // only read
+		f.Close()
 	}
 }
 

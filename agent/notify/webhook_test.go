@@ -239,7 +239,7 @@ func refusedBy(err error) bool { return errors.As(err, &notify.Refused{}) }
 
 func TestWebhookJudgesAnswers(t *testing.T) {
 	leak := func(w http.ResponseWriter, r *http.Request) {
-		w.WriteHeader(400)
+		w.WriteHeader(http.StatusBadRequest)
 		fmt.Fprintf(w, "bad\x1b[31m\r\nkey %s for %s\u202e and %s %s", r.URL.Query().Get("key"), r.RequestURI, r.Header.Get("X-Token"), strings.Repeat("long ", 10_000))
 	}
 	elsewhere, went := receiver(t)

@@ -109,7 +109,7 @@ func (s Spec) jittered(name string, most time.Duration) Spec {
 		return s
 	}
 	h := fnv.New64a()
-	h.Write([]byte(name)) //nolint:errcheck // a hash takes everything
+	h.Write([]byte(name))
 	s.shift = time.Duration(h.Sum64() % uint64(most))
 	return s
 }

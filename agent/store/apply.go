@@ -56,7 +56,7 @@ func sqlOf(q query) string {
 func prepare(db *sql.DB) (map[query]*sql.Stmt, error) {
 	m := make(map[query]*sql.Stmt, queries)
 	for q := range queries {
-		s, err := db.Prepare(sqlOf(q))
+		s, err := db.Prepare(sqlOf(q)) //nolint:sqlclosecheck // database.close does
 		if err != nil {
 			return m, fmt.Errorf("prepare %q: %w", sqlOf(q), err)
 		}
@@ -69,7 +69,7 @@ func prepare(db *sql.DB) (map[query]*sql.Stmt, error) {
 // reach us.
 func (d *database) apply(b *batch) error {
 	return d.tx(func(tx *sql.Tx) error {
-		res, err := tx.Stmt(d.stmts[progress]).Exec(b.serial, b.at)
+		res, err := tx.Stmt(d.stmts[progress]).Exec(b.serial, b.at) //nolint:sqlclosecheck // closed with its transaction
 		if err != nil {
 			return err
 		}
@@ -77,7 +77,7 @@ func (d *database) apply(b *batch) error {
 			return err
 		}
 		for _, o := range b.ops {
-			if _, err := tx.Stmt(d.stmts[o.q]).Exec(o.args...); err != nil {
+			if _, err := tx.Stmt(d.stmts[o.q]).Exec(o.args...); err != nil { //nolint:sqlclosecheck // as above
 				return err
 			}
 		}

@@ -37,33 +37,31 @@ func (b ballast) drop() bool {
 	return true
 }
 
-// lay lays it again where it is missing and there is plenty of room. It says whether it did.
-func (b ballast) lay() bool {
+// lay lays it again where it is missing and there is plenty of room. If it cannot be laid, there is none.
+func (b ballast) lay() {
 	if b.path == "" {
-		return false
+		return
 	}
 	if _, err := os.Lstat(b.path); err == nil {
-		return false
+		return
 	}
 	var fs unix.Statfs_t
 	if err := unix.Statfs(filepath.Dir(b.path), &fs); err != nil {
-		return false
+		return
 	}
-	size := min(int64(fs.Blocks)*fs.Bsize/16, ballastSize) //nolint:gosec // no disk has 2^63 blocks
-	if int64(fs.Bavail)*fs.Bsize < 4*size {                //nolint:gosec // see above
-		return false
+	size := min(int64(fs.Blocks)*fs.Bsize/16, ballastSize)
+	if int64(fs.Bavail)*fs.Bsize < 4*size {
+		return
 	}
 	f, err := os.OpenFile(b.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return false
+		return
 	}
 	// Blocks that are reserved, not a hole: a file system that cannot do that has none to give back either.
 	err = errors.Join(unix.Fallocate(int(f.Fd()), 0, 0, max(size, 1)), f.Close())
 	if err != nil {
 		os.Remove(b.path) //nolint:errcheck // it would only be empty
-		return false
 	}
-	return true
 }
 
 // full says whether err means that there is no room left.

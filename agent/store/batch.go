@@ -109,11 +109,11 @@ func encode(b Batch) (*batch, error) {
 	return e, nil
 }
 
-func (e *batch) add(key string, q query, args ...any) {
-	e.ops = append(e.ops, op{key: key, q: q, args: args})
+func (b *batch) add(key string, q query, args ...any) {
+	b.ops = append(b.ops, op{key: key, q: q, args: args})
 }
 
-func (e *batch) addAlert(a Queued, at time.Time) error {
+func (b *batch) addAlert(a Queued, at time.Time) error {
 	if a.Channel == "" || a.Key == "" {
 		return fmt.Errorf("%w: alert %q for channel %q with key %q: neither may be empty", ErrRefused, a.Alert.Summary, a.Channel, a.Key)
 	}
@@ -125,7 +125,7 @@ func (e *batch) addAlert(a Queued, at time.Time) error {
 	if line == "" {
 		line = "notice:" + a.Key // a notice that cannot be delivered must not hold up the next one
 	}
-	e.ops = append(e.ops, op{key: "alert/" + a.Channel + "/" + a.Key, first: true, q: addAlert, args: []any{
+	b.ops = append(b.ops, op{key: "alert/" + a.Channel + "/" + a.Key, first: true, q: addAlert, args: []any{
 		a.Channel, a.Key, line, a.Alert.Incident, doc, nanos(at), nanos(at), nanos(a.Due)}})
 	return nil
 }

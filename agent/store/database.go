@@ -68,7 +68,7 @@ func openDatabase(path string) (d *database, fresh bool, err error) {
 	d = &database{path: path}
 	defer func() {
 		if err != nil {
-			d.close()
+			d.close() //nolint:errcheck // the first error counts
 			d = nil
 		}
 	}()

@@ -73,7 +73,7 @@ func explain(what string, err error) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
-func stalled(what string, ctx context.Context) error {
+func stalled(ctx context.Context, what string) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%s: %w (%w)", what, ErrStalled, err)
 	}

@@ -127,7 +127,7 @@ func (s *Store) shrink(ctx context.Context) error {
 			}
 			for rs.Next() {
 			}
-			if err := errors.Join(rs.Err(), rs.Close()); err != nil {
+			if err := errors.Join(rs.Err(), rs.Close()); err != nil { //nolint:sqlclosecheck // the next query needs the connection
 				return err
 			}
 			var n int64

@@ -46,7 +46,7 @@ func tryReader(path string, immutable bool) (*database, error) {
 		_, err = db.Exec(`SELECT serial FROM agent`)
 	}
 	if err != nil {
-		db.Close()
+		db.Close() //nolint:errcheck // the first error counts
 		return nil, err
 	}
 	return d, nil
@@ -78,7 +78,7 @@ func read[T any](ctx context.Context, s *Store, what string, f func(context.Cont
 		}
 		return r.v, nil
 	case <-ctx.Done():
-		return none, stalled(what, ctx)
+		return none, stalled(ctx, what)
 	}
 }
 
@@ -88,7 +88,7 @@ func rows[T any](ctx context.Context, db *sql.DB, scan func(*sql.Rows) (T, error
 	if err != nil {
 		return nil, err
 	}
-	defer rs.Close()
+	defer rs.Close() //nolint:errcheck // rs.Err says it
 	var out []T
 	for rs.Next() {
 		v, err := scan(rs)

@@ -145,7 +145,7 @@ func prepareDir(dir string) (string, error) {
 	case fi.Mode()&os.ModeSticky != 0 || fi.Mode().Perm()&0o002 != 0:
 		return dir, errors.New("others may write to it: give the store a folder of its own")
 	case fi.Mode().Perm()&0o077 != 0:
-		if err := os.Chmod(dir, 0o700); err != nil {
+		if err := os.Chmod(dir, 0o700); err != nil { //nolint:gosec // a folder needs its x
 			return dir, fmt.Errorf("make the state folder private: %w", err)
 		}
 	}
@@ -265,7 +265,7 @@ func (s *Store) Commit(ctx context.Context, b Batch) error {
 		return fmt.Errorf("commit: %w", err)
 	}
 	if word == nil {
-		return stalled("commit", ctx)
+		return stalled(ctx, "commit")
 	}
 	select {
 	case err := <-word:
@@ -274,7 +274,7 @@ func (s *Store) Commit(ctx context.Context, b Batch) error {
 		}
 		return s.takeLost()
 	case <-ctx.Done():
-		return stalled("commit", ctx)
+		return stalled(ctx, "commit")
 	}
 }
 
@@ -329,7 +329,7 @@ func (s *Store) finish() error {
 	if len(s.w.owed) == 0 {
 		err = s.exec(func(d *database) error {
 			return d.tx(func(tx *sql.Tx) error {
-				_, err := tx.Stmt(d.stmts[setOrderly]).Exec(1)
+				_, err := tx.Stmt(d.stmts[setOrderly]).Exec(1) //nolint:sqlclosecheck // closed with its transaction
 				return err
 			})
 		})
@@ -344,7 +344,7 @@ func (s *Store) finish() error {
 
 func (s *Store) unlock() {
 	if s.lock != nil {
-		s.lock.Close() //nolint:errcheck // the kernel drops the lock with it
+		s.lock.Close() // the kernel drops the lock with it
 	}
 }
 

@@ -209,7 +209,7 @@ func (w *writer) do(ctx context.Context, what string, f func(*sql.Tx) error) err
 		return nil
 	case <-ctx.Done():
 		w.withdraw(c)
-		return stalled(what, ctx)
+		return stalled(ctx, what)
 	}
 }
 
