@@ -154,10 +154,11 @@ func join(a, b string) string {
 // trimTo is how many bytes a cut for the bundle's own bound leaves of a file.
 const trimTo = 16 << 10
 
-// fit makes the members small enough for limit bytes when packed. What is least valuable goes first: what was taken
+// fit makes the members small enough for limit bytes when packed, of the whole that the bundle may have. What is least valuable goes first: what was taken
 // after the action can be taken again, what it destroyed cannot, and what was tried is the heart of it. First long files
 // are cut, from the end of the list to its beginning; only then files are left out.
-func (a *assembly) fit(limit int64, p *packer) error {
+func (a *assembly) fit(limit, whole int64, p *packer) error {
+	why := "the bundle may have " + bytesWords(whole)
 	total := int64(0)
 	for _, m := range a.members {
 		if err := m.pack(p); err != nil {
@@ -179,7 +180,7 @@ func (a *assembly) fit(limit int64, p *packer) error {
 			size = max(size, int64(len(m.data)))
 		}
 		m.data = bound(m.data, trimTo, m.tail)
-		m.rec.Cut = cutWords(len(m.data), size, m.tail) + " (the bundle may have " + bytesWords(limit) + ")"
+		m.rec.Cut = cutWords(len(m.data), size, m.tail) + " (" + why + ")"
 		if err := m.pack(p); err != nil {
 			return err
 		}
@@ -190,7 +191,7 @@ func (a *assembly) fit(limit int64, p *packer) error {
 			return nil
 		}
 		total -= m.cost()
-		a.leaveOut(m, "left out: the bundle may have "+bytesWords(limit))
+		a.leaveOut(m, "left out: "+why)
 	}
 	return nil
 }

@@ -18,7 +18,8 @@ const (
 	patience = 50 * time.Millisecond
 	// runnerPatience is the same for a command: the runner has the same deadline, and kills what it started first.
 	runnerPatience = 500 * time.Millisecond
-	// maxHung is how many collectors may hang for good before no more are let in: a goroutine and a thread each.
+	// maxHung is how many collectors may hang for good before no more are let in (a goroutine and a thread each); the few
+	// that are under way at that moment may still join them.
 	maxHung = 32
 )
 
@@ -111,11 +112,12 @@ func (r *Recorder) command(ctx context.Context, i Item, limit time.Duration) fou
 	}
 	t := r.o.Runner.Read(ctx, hostexec.Command{Argv: i.Argv, Timeout: limit, MaxOut: keep})
 	f := fromTranscript(t, i)
-	if t.Failure != "" {
+	switch {
+	case t.Failure == "":
+	case t.TimedOut, errors.Is(ctx.Err(), context.DeadlineExceeded):
+		f.err = fmt.Errorf("no answer within %v: %w", t.Took.Round(time.Millisecond), context.DeadlineExceeded)
+	default:
 		f.err = errors.New(t.Failure)
-		if t.TimedOut {
-			f.err = fmt.Errorf("%s: %w", t.Failure, context.DeadlineExceeded)
-		}
 	}
 	return f
 }

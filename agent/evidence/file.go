@@ -87,7 +87,7 @@ func openChecked(name string, stat func(string) (fs.FileInfo, error),
 }
 
 func regular(name string, st fs.FileInfo) error {
-	kind := ""
+	var kind string
 	switch m := st.Mode(); {
 	case m.IsRegular():
 		return nil
@@ -109,7 +109,7 @@ func regular(name string, st fs.FileInfo) error {
 // root, but the root of a running container has /proc and /sys in it, and /proc/kcore is a regular file.
 func fileSystem(f *os.File) error {
 	var st unix.Statfs_t
-	if err := unix.Fstatfs(int(f.Fd()), &st); err != nil { //nolint:gosec // a descriptor fits
+	if err := unix.Fstatfs(int(f.Fd()), &st); err != nil {
 		return fmt.Errorf("ask for the file system of %q: %w", f.Name(), err)
 	}
 	switch int64(st.Type) { //nolint:unconvert // int32 on some machines

@@ -25,7 +25,7 @@ func layout(z *zip.Reader, raw []byte) []string {
 		if off, err := f.DataOffset(); err != nil || off != data {
 			return []string{fmt.Sprintf("the archive was rebuilt: its directory finds %q elsewhere than at byte %d", f.Name, at)}
 		}
-		at = data + int64(f.CompressedSize64) //nolint:gosec // checked by the reader against the archive
+		at = data + int64(f.CompressedSize64)
 	}
 	end := at
 	for _, f := range z.File {

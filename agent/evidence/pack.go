@@ -91,6 +91,6 @@ func writeZip(members []*member, at time.Time) ([]byte, error) {
 // dosTime is t as the zip format has it: local, in steps of two seconds, from 1980.
 func dosTime(t time.Time) (date, clock uint16) {
 	y := min(max(t.Year()-1980, 0), 127)
-	return uint16(t.Day() + int(t.Month())<<5 + y<<9), //nolint:gosec // 7 bits of years fit
-		uint16(t.Second()/2 + t.Minute()<<5 + t.Hour()<<11) //nolint:gosec // as above
+	return uint16(t.Day() + int(t.Month())<<5 + y<<9),
+		uint16(t.Second()/2 + t.Minute()<<5 + t.Hour()<<11)
 }

@@ -46,7 +46,7 @@ func namesSecret(arg string) bool {
 type key struct {
 	stem   string
 	line   bool // a header: its value goes to the end of the line
-	within bool // only inside a longer name: PWD= alone is a folder
+	within bool // only as a word of a longer name: PWD= and OLDPWD= are folders
 }
 
 // keys are looked for in lower case.
@@ -119,12 +119,15 @@ func (k key) value(low []byte, at int) (span, bool) {
 	for begin > 0 && at-begin < 40 && nameByte(low[begin-1]) {
 		begin--
 	}
-	if k.within && begin == at {
+	if k.within && (begin == at || bytes.IndexByte([]byte("_-."), low[at-1]) < 0) {
 		return span{}, false
 	}
 	end := at + len(k.stem)
 	for end < len(low) && end-at < 60 && nameByte(low[end]) {
 		end++
+	}
+	if isUnit(low[begin:end]) {
+		return span{}, false
 	}
 	end = skip(low, end, `"'\])`, 3)
 	v := skip(low, end, " \t", 4)
@@ -137,17 +140,21 @@ func (k key) value(low []byte, at int) (span, bool) {
 	default:
 		return span{}, false
 	}
-	return k.extent(low, v, colon && startsLine(low, begin))
+	return extent(low, begin, v, k.line || colon && startsLine(low, begin))
 }
 
-// extent is how far the value at v reaches; rest says that the line is a "key: value" of which all is value.
-func (k key) extent(low []byte, v int, rest bool) (span, bool) {
+// extent is how far the value at v reaches, of the name at begin; line says that all of the line is value.
+func extent(low []byte, begin, v int, line bool) (span, bool) {
 	q := skip(low, v, `\`, 1)
-	if q < len(low) && (low[q] == '"' || low[q] == '\'') {
+	if q < len(low) && isQuote(low[q]) {
 		return span{q + 1, quoteEnd(low, q)}, quoteEnd(low, q) > q+1
 	}
 	to := wordEnd(low, v)
-	if k.line || rest {
+	switch {
+	case !line:
+	case begin > 0 && isQuote(low[begin-1]): // name and value are quoted together: "Authorization: …"
+		to = quoteEnd(low, begin-1)
+	default:
 		if to = bytes.IndexAny(low[v:], "\r\n"); to < 0 {
 			to = len(low) - v
 		}
@@ -157,6 +164,18 @@ func (k key) extent(low []byte, v int, rest bool) (span, bool) {
 		return span{}, false
 	}
 	return span{v, to}, true
+}
+
+func isQuote(c byte) bool { return c == '"' || c == '\'' }
+
+// isUnit says that a name is a systemd unit's: systemd-ask-password-console.path is no secret.
+func isUnit(name []byte) bool {
+	for _, kind := range []string{".path", ".service", ".socket", ".timer", ".target", ".mount"} {
+		if bytes.HasSuffix(name, []byte(kind)) {
+			return true
+		}
+	}
+	return false
 }
 
 // nameByte says that c can be part of a name.
@@ -218,18 +237,20 @@ func wordEnd(text []byte, at int) int {
 	return len(text)
 }
 
-// userinfo is the password in scheme://user:password@host, where at is behind the slashes.
+// userinfo is the password in scheme://user:password@host, where at is behind the slashes. In a password that nobody
+// escaped a slash may stand; behind a colon and a number it begins the path.
 func userinfo(text []byte, at int) (span, bool) {
 	end := at
-	for end < len(text) && end-at < 512 && text[end] > ' ' && bytes.IndexByte([]byte(`/?#"'<>`), text[end]) < 0 {
+	for end < len(text) && end-at < 512 && text[end] > ' ' && bytes.IndexByte([]byte(`"'<>`), text[end]) < 0 {
 		end++
 	}
 	host := bytes.LastIndexByte(text[at:end], '@')
-	if host < 0 {
+	colon := bytes.IndexAny(text[at:end], ":/?#")
+	if host < 0 || colon < 0 || text[at+colon] != ':' || colon+1 >= host {
 		return span{}, false
 	}
-	colon := bytes.IndexByte(text[at:at+host], ':')
-	if colon < 0 || colon+1 == host {
+	port := skip(text, at+colon+1, "0123456789", 5)
+	if text[port] == '/' && port > at+colon+1 {
 		return span{}, false
 	}
 	return span{at + colon + 1, at + host}, true

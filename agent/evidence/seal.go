@@ -66,7 +66,7 @@ func (r *Recorder) seal(c *Capture, rep Report, entries []*entry, excess []strin
 		return Sealed{}, err
 	}
 	a := r.assemble(q, entries, excess)
-	if err := a.fit(r.o.MaxBytes-min(reserve, r.o.MaxBytes/4), p); err != nil {
+	if err := a.fit(r.o.MaxBytes-min(reserve, r.o.MaxBytes/4), r.o.MaxBytes, p); err != nil {
 		return Sealed{}, err
 	}
 	members, err := r.finish(a, p, c.manifest(q, now), rep)
@@ -197,7 +197,7 @@ func moveNew(from, to string) error {
 }
 
 func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // our own folder
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
