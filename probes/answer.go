@@ -2,6 +2,7 @@ package probes
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,8 @@ import (
 	"net/netip"
 	"strconv"
 	"time"
+
+	"atalaya/agent/secret"
 )
 
 const (
@@ -25,10 +28,11 @@ type answer struct {
 	peer   netip.Addr // who gave it
 	status int
 	header http.Header
-	body   []byte // its first bytes: all that was read where it is searched, else bodyKept
+	body   []byte // its first bytes: all that was read where it is searched, else bodyKept and the margin
 	size   int64  // how much of it was read
 	more   bool   // the cap was reached
 	headed int    // bytes of the head
+	margin int    // so many bytes more than are shown are kept, so that no secret is cut before it is redacted
 	tap    tap
 }
 
@@ -36,7 +40,8 @@ type answer struct {
 type tap struct {
 	from  io.Reader
 	left  int       // so much may still be read
-	kept  []byte    // at most headKept
+	keep  int       // so many bytes are kept
+	kept  []byte    //
 	total int       // bytes read
 	first time.Time // when the first came
 	err   error     // that of the connection, or errTooMuch
@@ -59,7 +64,7 @@ func (r *tap) Read(p []byte) (int, error) {
 	if err != nil {
 		r.err = err
 	}
-	if room := headKept - len(r.kept); room > 0 {
+	if room := r.keep - len(r.kept); room > 0 {
 		r.kept = append(r.kept, p[:min(n, room)]...)
 	}
 	return n, err
@@ -80,9 +85,9 @@ func (a *answer) read(limit int, search bool) error {
 	a.headed = a.tap.total - in.Buffered()
 	// From here the body's own cap holds. Chunks of one byte come with five more; http bounds that overhead too.
 	a.tap.left = math.MaxInt
-	keep := bodyKept
+	keep := bodyKept + a.margin
 	if search {
-		keep = limit
+		keep = max(keep, limit)
 	}
 	return a.drain(resp, limit, keep)
 }
@@ -156,23 +161,39 @@ func (a *answer) location() string {
 }
 
 // log writes what came into the transcript. What was no HTTP is shown as it came.
-func (a *answer) log(t *trial) {
-	head := a.tap.kept
+func (a *answer) log(t *trial, secrets *secret.Set) {
+	head, of := a.tap.kept, a.tap.total
 	if a.headed > 0 {
-		head = head[:min(len(head), a.headed)]
+		head, of = head[:min(len(head), a.headed)], a.headed
 	}
-	if len(head) == 0 {
+	if of == 0 {
 		t.log.add("--- no answer\n")
 		return
 	}
-	t.log.add("--- answer\n", string(head))
-	if n := a.headed - len(head); n > 0 {
-		t.log.add("\n[cut here: ", strconv.Itoa(n), " bytes more of the head]\n")
+	t.log.add("--- answer\n")
+	a.show(t, head, headKept, int64(of), secrets)
+	a.show(t, a.body, bodyKept, a.size, secrets)
+	if a.more {
+		t.log.add("[the body goes on, and was not read further]\n")
 	}
-	body := a.body[:min(len(a.body), bodyKept)]
-	t.log.add(string(body))
-	if n := a.size - int64(len(body)); n > 0 || a.more {
-		t.log.add("\n[cut here: ", strconv.FormatInt(n, 10), " bytes more of the body were read]\n")
+}
+
+// show writes the first limit bytes of kept, which is the beginning of what was of bytes long, without secrets.
+func (a *answer) show(t *trial, kept []byte, limit int, of int64, secrets *secret.Set) {
+	shown := kept[:min(len(kept), limit+a.margin)]
+	whole := int64(len(shown)) == of
+	if secrets != nil {
+		shown = secrets.Redact(shown)
+		if !whole { // the last bytes may be the first ones of a secret that is not there to its end
+			shown = shown[:max(len(shown)-a.margin, 0)]
+		}
 	}
-	t.log.add("\n")
+	cut := !whole || len(shown) > limit
+	_, _ = t.log.Write(shown[:min(len(shown), limit)])
+	if cut {
+		t.log.add("\n[cut here: the first ", strconv.Itoa(min(len(shown), limit)), " of ", strconv.FormatInt(of, 10), " bytes that were read]")
+	}
+	if len(shown) > 0 && !bytes.HasSuffix(shown, []byte("\n")) || cut {
+		t.log.add("\n")
+	}
 }

@@ -15,8 +15,7 @@ import (
 
 // A dnsCheck asks one name server one question.
 type dnsCheck struct {
-	at      target
-	port    int
+	endpoint
 	network string
 	name    string
 	qtype   uint16
@@ -25,12 +24,12 @@ type dnsCheck struct {
 }
 
 func newDNS(s Spec) (check, error) {
-	at, err := parseTarget(s.Target, s.Family)
+	to, err := s.endpoint()
 	if err != nil {
 		return nil, err
 	}
 	c := &dnsCheck{
-		at: at, port: s.port(at), network: or(s.Network, "udp"), name: dns.Fqdn(s.Query),
+		endpoint: to, network: or(s.Network, "udp"), name: dns.Fqdn(s.Query),
 		qtype: dns.StringToType[strings.ToUpper(or(s.QueryType, "A"))],
 		rcode: dns.StringToRcode[strings.ToUpper(or(s.Rcode, "NOERROR"))],
 	}
@@ -41,7 +40,7 @@ func newDNS(s Spec) (check, error) {
 }
 
 func (c *dnsCheck) run(ctx context.Context, g Guest, t *trial) (string, error) {
-	addrs, err := c.at.find(ctx, g, t)
+	addrs, err := c.find(ctx, g, t)
 	if err != nil {
 		return "", err
 	}

@@ -2,6 +2,7 @@ package probes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -19,7 +20,7 @@ import (
 // two goroutines and some 40 µs more for each connection that is used once (BenchmarkHTTP), and could not be kept from
 // following a redirect to an address that nobody configured.
 type httpCheck struct {
-	at      target
+	endpoint
 	first   page
 	trust   *trust // nil: no https, not even by a redirect
 	headers headers
@@ -28,16 +29,17 @@ type httpCheck struct {
 	cap     int
 	follow  int
 	secrets *secret.Set // nil: none
+	margin  int         // bytes; no secret is longer, in whatever form a server echoes it
 }
 
 func newHTTP(s Spec) (check, error) {
-	at, err := parseTarget(s.Target, s.Family)
+	to, err := s.endpoint()
 	if err != nil {
 		return nil, err
 	}
-	c := &httpCheck{at: at, cap: or(s.BodyCap, DefaultBodyCap), follow: s.Follow, headers: newHeaders(s.Headers)}
+	c := &httpCheck{endpoint: to, cap: or(s.BodyCap, DefaultBodyCap), follow: s.Follow, headers: newHeaders(s.Headers)}
 	c.first = page{
-		secure: s.Kind == HTTPS, host: s.Host, port: s.port(at), headers: true,
+		secure: s.Kind == HTTPS, host: s.Host, port: to.port, headers: true,
 		method: or(s.Method, http.MethodGet), path: or(s.Path, "/"),
 	}
 	if c.status, err = parseCodes(or(s.Status, DefaultStatus), 100, 599); err != nil {
@@ -57,11 +59,14 @@ func newHTTP(s Spec) (check, error) {
 		return c.run, nil
 	}
 	c.secrets = secretsOf(s.Headers)
+	for _, h := range s.Headers {
+		c.margin = max(c.margin, 6*len(h.Value.Reveal())+64) // six: \u00e4
+	}
 	return c.runRedacted, nil
 }
 
 func (c *httpCheck) run(ctx context.Context, g Guest, t *trial) (string, error) {
-	addrs, err := c.at.find(ctx, g, t)
+	addrs, err := c.find(ctx, g, t)
 	if err != nil {
 		return "", err
 	}
@@ -98,10 +103,11 @@ func (c *httpCheck) judge(a *answer, hops int, t *trial) (string, error) {
 		said += " at redirect " + strconv.Itoa(hops)
 	}
 	if !c.status.has(a.status) {
+		said += t.after() + ", expected " + c.status.String()
 		if where := a.location(); where != "" {
-			said += " to " + strconv.Quote(plain(where, maxLine/2))
+			said += "; it redirects to " + strconv.Quote(where)
 		}
-		return "", fmt.Errorf("%s%s, expected %s", said, t.after(), c.status)
+		return "", errors.New(said)
 	}
 	if c.body != nil && !c.body.Match(a.body) {
 		return "", fmt.Errorf("%s%s, but %q is not in the %d bytes of the body that were read", said, t.after(), c.body, len(a.body))
@@ -109,10 +115,10 @@ func (c *httpCheck) judge(a *answer, hops int, t *trial) (string, error) {
 	return said + t.after(), nil
 }
 
-// runRedacted is run where requests hold secrets: a server may echo them, and they must not reach the evidence.
+// runRedacted is run where requests hold secrets: a server may echo them, and they must not reach the evidence. The
+// answer's part of the transcript is redacted where it is written, before it is cut.
 func (c *httpCheck) runRedacted(ctx context.Context, g Guest, t *trial) (string, error) {
 	detail, err := c.run(ctx, g, t)
-	t.log.kept = c.secrets.Redact(t.log.kept)
 	t.result.Warning = c.redact(t.result.Warning)
 	if err != nil {
 		shown := fmt.Errorf("%s", c.redact(err.Error()))
@@ -152,12 +158,12 @@ func (c *httpCheck) ask(ctx context.Context, g Guest, t *trial, p *page, addrs [
 	}
 	t.log.add("--- request to ", peer, "\n")
 	_, _ = t.log.Write(wire)
-	a := &answer{method: p.method, peer: peerAddr(conn, addrs[0]), tap: tap{from: conn, left: maxHead}}
+	a := &answer{method: p.method, peer: peerAddr(conn, addrs[0]), margin: c.margin, tap: tap{from: conn, left: maxHead, keep: headKept + c.margin}}
 	err = a.read(c.cap, c.body != nil)
 	if !a.tap.first.IsZero() {
 		t.result.Phases.FirstByte += a.tap.first.Sub(began)
 	}
-	a.log(t)
+	a.log(t, c.secrets)
 	if err != nil {
 		return nil, stepErr(p.method+" "+p.path+" from "+peer+a.reached(), began, err)
 	}

@@ -21,20 +21,16 @@ const echoEvery = time.Second
 
 // An icmpCheck sends echo requests until one is answered.
 type icmpCheck struct {
-	at target
+	endpoint
 }
 
 func newICMP(s Spec) (check, error) {
-	at, err := parseTarget(s.Target, s.Family)
-	if err != nil {
-		return nil, err
-	}
-	c := &icmpCheck{at: at}
-	return c.run, nil
+	to, err := s.endpoint()
+	return (&icmpCheck{to}).run, err
 }
 
 func (c *icmpCheck) run(ctx context.Context, g Guest, t *trial) (string, error) {
-	addrs, err := c.at.find(ctx, g, t)
+	addrs, err := c.find(ctx, g, t)
 	if err != nil {
 		return "", err
 	}

@@ -108,7 +108,7 @@ func TestUnreachableGuestFails(t *testing.T) {
 	router.serve(t, "10.123.0.5:80")
 	inside := Guest{Dial: router.dial, Addrs: addrs("10.123.0.5/32 eth0")}
 	expect(t, once(t, Spec{Kind: TCP, Port: 80}, inside), health.Pass, "connected to 10.123.0.5:80")
-	expect(t, once(t, Spec{Kind: HTTP}, inside), health.Fail, "the other side closed")
+	expect(t, once(t, Spec{Kind: HTTP}, inside), health.Fail, "GET / from 10.123.0.5:80: ")
 	expect(t, once(t, Spec{Kind: ICMP}, inside), health.Pass, "answer from 10.123.0.5")
 	expect(t, once(t, Spec{Kind: TCP, Target: "10.124.0.0/16", Port: 80}, Guest{Dial: router.dial, Addrs: addrs("10.124.0.5/16 eth0")}),
 		health.Unsure, "this host itself has no route")

@@ -48,7 +48,7 @@ http {
 		{Spec{Body: "(?m)^Welcome to the real one$"}, health.Pass, "200 OK"},
 		{Spec{Body: "Welcome", Target: "::1"}, health.Pass, "200 OK"},
 		{Spec{Method: "HEAD"}, health.Pass, "200 OK"},
-		{Spec{Path: "/old"}, health.Fail, "301 Moved Permanently to"},
+		{Spec{Path: "/old"}, health.Fail, "301 Moved Permanently after"},
 		{Spec{Path: "/old", Follow: 1, Body: "Welcome"}, health.Pass, "200 OK at redirect 1"},
 		{Spec{Path: "/private/pid"}, health.Fail, "401 Unauthorized"},
 		{Spec{Path: "/private/pid", Headers: auth}, health.Pass, "200 OK"},

@@ -62,18 +62,18 @@ func (p *page) redirected(status int, where string) (page, error) {
 	}
 	to, err := here.Parse(where)
 	if err != nil {
-		return page{}, fmt.Errorf("redirected to %q, which is no URL", plain(where, maxLine/2))
+		return page{}, fmt.Errorf("redirected to %q, which is no URL", where)
 	}
 	next := page{secure: to.Scheme == "https", host: to.Host, path: to.RequestURI(), method: p.method}
 	next.port = usualPort(next.secure)
 	if to.Port() != "" {
 		if next.port, err = strconv.Atoi(to.Port()); err != nil || next.port < 1 || next.port > 65535 {
-			return page{}, fmt.Errorf("redirected to %q, which has no good port", plain(where, maxLine/2))
+			return page{}, fmt.Errorf("redirected to %q, which has no good port", where)
 		}
 	}
 	if to.Scheme != "http" && to.Scheme != "https" || checkPath(next.path) != nil ||
 		!isHost(to.Hostname()) && net.ParseIP(to.Hostname()) == nil {
-		return page{}, fmt.Errorf("redirected to %q, which is not followed", plain(where, maxLine/2))
+		return page{}, fmt.Errorf("redirected to %q, which is not followed", where)
 	}
 	next.headers = p.headers && strings.EqualFold(p.name(), next.name()) && (next.secure || !p.secure)
 	if status == http.StatusSeeOther && p.method != http.MethodHead ||

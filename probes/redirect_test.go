@@ -3,6 +3,7 @@ package probes
 import (
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -82,7 +83,7 @@ func TestHTTPSecretsAreNotEchoed(t *testing.T) {
 		user, password, _ := r.BasicAuth()
 		w.Header().Set("X-Echo", r.Header.Get("Authorization"))
 		w.Header().Set("Location", "/?token="+strings.TrimPrefix(r.Header.Get("X-Token"), "Bearer "))
-		w.WriteHeader(302)
+		w.WriteHeader(http.StatusFound)
 		w.Write([]byte(user + " / " + password + " / " + r.Header.Get("X-Token") + r.Header.Get("Cookie")))
 	}))
 	defer web.Close()
@@ -91,11 +92,29 @@ func TestHTTPSecretsAreNotEchoed(t *testing.T) {
 		{"X-Token", secret.New("Bearer abcdefgh12345678")},
 		{"Cookie", secret.New("session=0123456789abcdef; theme=dark")},
 	}}, Guest{})
-	expect(t, r, health.Fail, "302 Found to", secret.Redacted)
+	expect(t, r, health.Fail, "302 Found after", "it redirects to", secret.Redacted)
 	holds(t, r, "Authorization: [redacted]\r\n", "X-Token: [redacted]\r\n", "X-Echo: [redacted]\r\n")
 	for _, s := range []string{"YWRtaW46", "hunter2", "abcdefgh12345678", "0123456789abcdef"} {
 		if strings.Contains(string(r.Transcript)+r.Detail, s) {
 			t.Errorf("%q in detail %q or in transcript\n%s", s, r.Detail, r.Transcript)
+		}
+	}
+}
+
+// A secret that the end of the excerpt cuts through shows not even its first half.
+func TestHTTPSecretsAtTheCut(t *testing.T) {
+	t.Parallel()
+	const token = "0123456789abcdefghijklmnopqrstuvwxyz"
+	for _, fill := range []int{bodyKept - 1, bodyKept - 20, bodyKept - len(token) - 1, bodyKept + 200} {
+		for _, body := range []string{"", "x$"} {
+			at := answering(t, raw("HTTP/1.1 200 OK\r\nX: "+strings.Repeat("y", headKept-45)+token+"\r\n\r\n"+
+				strings.Repeat("x", fill)+strings.Repeat(token, 40)+strings.Repeat("x", 4000)))
+			r := once(t, Spec{Kind: HTTP, Target: target127(at), Body: body, Headers: []Header{{"X-Token", secret.New(token)}}}, Guest{})
+			expect(t, r, health.Pass)
+			if strings.Contains(string(r.Transcript), token[:4]) || strings.Contains(string(r.Transcript), token[len(token)-4:]) {
+				t.Errorf("part of a secret behind %d bytes:\n%s", fill, r.Transcript)
+			}
+			holds(t, r, "of "+strconv.Itoa(fill+40*len(token)+4000)+" bytes that were read]")
 		}
 	}
 }

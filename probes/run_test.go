@@ -16,7 +16,10 @@ func TestRunContainsPanics(t *testing.T) {
 	for name, p := range map[string]Probe{
 		"panic":   func(context.Context, Guest) Result { panic("with \x1b[2J in it") },
 		"runtime": func(context.Context, Guest) Result { return Result{Took: time.Duration(none[len(none)])} },
-		"nil":     func(context.Context, Guest) Result { var m map[int]int; m[1] = 1; return Result{} },
+		"nil": func(ctx context.Context, g Guest) Result {
+			_, _, err := g.Exec(ctx, nil)
+			return Result{Detail: err.Error()}
+		},
 	} {
 		r := Run(t.Context(), Spec{}, p, Guest{})
 		t.Log(name, r.Detail)

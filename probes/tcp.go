@@ -18,19 +18,17 @@ const (
 
 // A tcpCheck connects, says something, and waits for what should come back.
 type tcpCheck struct {
-	at     target
-	port   int
+	endpoint
 	send   string
 	expect *regexp.Regexp // nil: none
 }
 
 func newTCP(s Spec) (check, error) {
-	c := &tcpCheck{send: s.Send}
-	var err error
-	if c.at, err = parseTarget(s.Target, s.Family); err != nil {
+	to, err := s.endpoint()
+	if err != nil {
 		return nil, err
 	}
-	c.port = s.port(c.at)
+	c := &tcpCheck{endpoint: to, send: s.Send}
 	if s.Expect != "" {
 		if c.expect, err = regexp.Compile(s.Expect); err != nil {
 			return nil, err
@@ -40,11 +38,7 @@ func newTCP(s Spec) (check, error) {
 }
 
 func (c *tcpCheck) run(ctx context.Context, g Guest, t *trial) (string, error) {
-	addrs, err := c.at.find(ctx, g, t)
-	if err != nil {
-		return "", err
-	}
-	conn, err := t.connect(ctx, g, "tcp", addrs, c.port)
+	conn, _, err := c.reach(ctx, g, t)
 	if err != nil {
 		return "", err
 	}

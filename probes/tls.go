@@ -8,29 +8,21 @@ import (
 
 // A tlsCheck makes a TLS handshake and looks at the certificates.
 type tlsCheck struct {
-	at    target
-	port  int
+	endpoint
 	trust *trust
 }
 
 func newTLS(s Spec) (check, error) {
-	at, err := parseTarget(s.Target, s.Family)
+	to, err := s.endpoint()
 	if err != nil {
 		return nil, err
 	}
-	c := &tlsCheck{at: at, port: s.port(at)}
-	if c.trust, err = newTrust(s); err != nil {
-		return nil, err
-	}
-	return c.run, nil
+	trust, err := newTrust(s)
+	return (&tlsCheck{endpoint: to, trust: trust}).run, err
 }
 
 func (c *tlsCheck) run(ctx context.Context, g Guest, t *trial) (string, error) {
-	addrs, err := c.at.find(ctx, g, t)
-	if err != nil {
-		return "", err
-	}
-	conn, err := t.connect(ctx, g, "tcp", addrs, c.port)
+	conn, addrs, err := c.reach(ctx, g, t)
 	if err != nil {
 		return "", err
 	}
@@ -44,7 +36,7 @@ func (c *tlsCheck) run(ctx context.Context, g Guest, t *trial) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer secured.Close()
+	defer func() { _ = secured.Close() }()
 	return tls.VersionName(secured.ConnectionState().Version) + " with " + conn.RemoteAddr().String() +
 		", certificate until " + t.result.CertExpires.UTC().Format(dayLayout) + t.after(), nil
 }

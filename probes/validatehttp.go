@@ -3,6 +3,7 @@ package probes
 import (
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
@@ -18,7 +19,7 @@ func ownHeaders() []string {
 }
 
 func (s Spec) validateHTTP(f *faults) {
-	if s.Method != "" && (!httpguts.ValidHeaderFieldName(s.Method) || s.Method == "CONNECT") {
+	if s.Method != "" && (!httpguts.ValidHeaderFieldName(s.Method) || s.Method == http.MethodConnect) {
 		f.add("method", "%q is not an HTTP method that can be asked for", s.Method)
 	}
 	f.wrong("path", checkPath(or(s.Path, "/")))
@@ -37,7 +38,7 @@ func (s Spec) validateHTTP(f *faults) {
 	f.wrong("status", err)
 	_, err = regexp.Compile(s.Body)
 	f.wrong("body", err)
-	if s.Body != "" && s.Method == "HEAD" {
+	if s.Body != "" && s.Method == http.MethodHead {
 		f.add("body", "an answer to HEAD has none")
 	}
 	if s.BodyCap < 0 || s.BodyCap > MaxBodyCap {
