@@ -3,6 +3,7 @@ package health
 import (
 	"fmt"
 	"hash/fnv"
+	"strings"
 	"time"
 )
 
@@ -37,8 +38,11 @@ func (m *machine) open() {
 	}
 	if in := m.s.Incident; in != nil {
 		in.Attempts = c.Tried
-		if last.Err != "" && (last.Err != in.LastErr || last.Cause != in.Cause) {
+		news := last.Err != "" && (gist(last.Cause) != gist(in.Cause) || last.Cause == "" && gist(last.Err) != gist(in.LastErr))
+		if last.Err != "" {
 			in.LastErr, in.Cause = last.Err, last.Cause
+		}
+		if news {
 			m.do(Action{Kind: DoUpdate, Case: in.ID, Attempt: last.N, Reason: "another failure than before", Incident: copied(in)})
 		}
 		return
@@ -49,6 +53,21 @@ func (m *machine) open() {
 		m.s.Incident.LastErr, m.s.Incident.Cause = last.Err, last.Cause
 	}
 	m.do(Action{Kind: DoOpen, Case: c.ID, Attempt: c.Tried, Reason: c.What, Incident: copied(m.s.Incident)})
+}
+
+// gist is what stays the same of a message when the same failure happens again: not the names in quotes, nor numbers.
+func gist(text string) string {
+	var out strings.Builder
+	quoted := false
+	for _, r := range text {
+		switch {
+		case r == '"':
+			quoted = !quoted
+		case !quoted && (r < '0' || r > '9'):
+			out.WriteRune(r)
+		}
+	}
+	return out.String()
 }
 
 func (m *machine) lastAttempt() Attempt {

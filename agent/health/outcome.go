@@ -47,7 +47,7 @@ func (m *machine) startLooked() {
 			a.Err, a.Cause = "", ""
 			m.open()
 			m.do(Action{Kind: DoCapture, Attempt: a.N, Case: m.s.Case.ID, After: true})
-			m.settle("started; waiting for it to be well", true)
+			m.settle("it runs; now it must prove that it is well", true)
 		}
 	case Paused, Busy:
 		m.open()

@@ -246,6 +246,7 @@ func TestStepProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := testPolicy()
 		p.Mode = rapid.SampledFrom([]Mode{ModeHeal, ModeHeal, ModeHeal, ModeAlert, ModeObserve}).Draw(t, "mode")
+		p.Attempts = rapid.IntRange(1, 3).Draw(t, "attempts")
 		w := newWorld(p)
 		w.doomed = rapid.IntRange(0, 2).Draw(t, "doomed") == 0
 		for range rapid.IntRange(1, 120).Draw(t, "length") {

@@ -1,0 +1,195 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"atalaya/agent/engine"
+	"atalaya/agent/evidence"
+	"atalaya/agent/health"
+	"atalaya/agent/host"
+	"atalaya/agent/sentinel"
+	"atalaya/agent/store"
+	"atalaya/probes"
+)
+
+// Options are what an Agent is made of. All but Leftovers, Own, Stuck, Delivered and Registerer are needed.
+type Options struct {
+	Version   string
+	Host      health.Host
+	Log       *slog.Logger
+	Store     *store.Store
+	Orderly   bool // the agent before this one ended in order
+	Instances []*engine.Instance
+	Sentinel  *sentinel.Sentinel // run by the agent
+	Watcher   *host.Watcher      // run by the agent
+	Recorder  *evidence.Recorder // nil: no evidence is taken
+	Settings  Settings
+
+	Leftovers  []Leftover            // commands of a predecessor that still run
+	Own        func(pid int) bool    // whether a process is a command of this agent
+	Busy       func(ref string) bool // whether a command that changes the container still runs
+	Stuck      func() []string       // commands abandoned in uninterruptible sleep
+	Queued     func()                // called, from any goroutine, when the outbox has something new
+	Notices    []string              // told to all channels once the loop turns: a store that was lost, an unclean end
+	Registerer prometheus.Registerer
+}
+
+// Settings are what a reload may change. They are swapped whole.
+type Settings struct {
+	Mode     health.Mode
+	Poll     time.Duration // between lists
+	PollHeld time.Duration // between lists while the kernel's notices cover every known container; at least Poll
+	Survey   health.Survey
+	Probes   int // at once, on the whole host
+	Channels []string
+	Setup    func(health.Sighting) Setup
+	OpenDue  time.Duration // how long an opening alert waits for its evidence
+}
+
+// A Setup is what is configured about one container.
+type Setup struct {
+	Policy   health.Policy
+	Probes   []Probe
+	Channels []string
+	Runbook  string
+	Ignore   bool // not watched at all
+}
+
+// A Probe is one compiled probe with its pace.
+type Probe struct {
+	Spec  probes.Spec
+	Run   probes.Probe
+	Every time.Duration
+}
+
+// A Leftover is a command of a predecessor that still runs: its container is not touched before it ends.
+type Leftover struct {
+	Container string // health.Ref.String
+	Text      string
+	Wait      func(ctx context.Context)
+}
+
+// An Agent watches the containers of one host. Make it with New, then call Run once.
+type Agent struct {
+	o       Options
+	log     *slog.Logger
+	clock   clock
+	inbox   *inbox
+	prober  *prober
+	hands   *hands
+	metrics *metrics
+	lastRun atomic.Int64 // of the loop, in Unix nanoseconds
+	turns   atomic.Uint64
+	stopped chan struct{}
+
+	// Owned by the decision goroutine.
+	set     Settings
+	survey  health.Survey
+	guests  map[health.Ref]*guest
+	inst    []*instance
+	journal journal
+	memory  memory
+	holdAll *health.Hold
+	closed  string
+	loaded  store.Loaded
+	seqs    map[string]int // alerts of each open incident
+}
+
+// An instance is one engine instance with what is known of its lists.
+type instance struct {
+	*engine.Instance
+	ref  health.Ref // engine and instance only
+	view health.InstanceView
+	word health.HostWord
+	seen bool // has been listed
+	live atomic.Pointer[[]health.Ref]
+	calm atomic.Bool // the kernel's notices cover all that runs
+}
+
+// New makes an Agent and reads what the one before it knew; it does nothing until Run.
+func New(ctx context.Context, o Options) (*Agent, error) {
+	if o.Store == nil || o.Sentinel == nil || o.Watcher == nil || o.Settings.Setup == nil {
+		return nil, errors.New("agent: a store, a sentinel, a host watcher and settings are needed")
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	a := &Agent{o: o, log: o.Log, inbox: newInbox(), set: o.Settings, survey: o.Settings.Survey,
+		guests: map[health.Ref]*guest{}, metrics: newMetrics(o.Registerer), stopped: make(chan struct{})}
+	for _, i := range o.Instances {
+		s := i.Spec()
+		in := &instance{Instance: i, ref: health.Ref{Engine: s.Engine, Instance: s.Instance}}
+		in.view = health.InstanceView{Engine: s.Engine, Instance: s.Instance, Where: s.Path}
+		a.inst = append(a.inst, in)
+	}
+	if err := a.takeOver(ctx); err != nil {
+		return nil, err
+	}
+	a.prober = newProber(a, o.Settings.Probes)
+	a.hands = newHands(a)
+	return a, nil
+}
+
+// Now is the time by which is decided, and by which alerts are due. It is ahead of the host's clock when that was set back.
+func (a *Agent) Now() time.Time { return a.clock.now() }
+
+// Run watches until ctx ends, then writes what is still to be written. Commands under way go on without it.
+func (a *Agent) Run(ctx context.Context) {
+	defer close(a.stopped)
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() { a.run("sentinel", ctx, a.o.Sentinel.Run) })
+	wg.Go(func() { a.run("host watcher", ctx, a.o.Watcher.Run) })
+	wg.Go(func() { a.pump(ctx) })
+	wg.Go(func() { a.prober.run(ctx) })
+	for _, in := range a.inst {
+		wg.Go(func() { a.read(ctx, in) })
+	}
+	a.hands.begin(ctx)
+	defer a.hands.wait()
+	a.load(ctx)
+	a.loop(ctx)
+}
+
+func (a *Agent) run(what string, ctx context.Context, f func(context.Context) error) {
+	if err := f(ctx); err != nil && ctx.Err() == nil {
+		a.log.Error("a part of the agent ended by itself", "part", what, "err", err)
+	}
+}
+
+// pump carries what the kernel and the host say into the inbox.
+func (a *Agent) pump(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case e := <-a.o.Sentinel.Events():
+			a.inbox.put(func(t *turn) { t.died(e) })
+		case <-a.o.Watcher.Changes():
+			a.inbox.put(func(t *turn) { t.hostChanged() })
+		}
+	}
+}
+
+// Swap puts new settings in place, whole.
+func (a *Agent) Swap(s Settings) {
+	a.inbox.put(func(t *turn) { t.swap(s) })
+}
+
+// Alive returns an error when the decision loop has not turned for so long that it must be taken as stuck.
+func (a *Agent) Alive(within time.Duration) error {
+	last := time.Unix(0, a.lastRun.Load())
+	if d := time.Since(last); d > within {
+		return errors.New("the decision loop has not turned for " + d.Round(time.Second).String())
+	}
+	return nil
+}

@@ -1,0 +1,173 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"atalaya/agent/health"
+	"atalaya/agent/store"
+)
+
+// told turns an action of the core into an incident's row and one alert per channel, in this turn's transaction.
+func (t *turn) told(g *guest, act health.Action) {
+	kind, severity := alertKind(act.Kind)
+	al := health.Alert{Schema: health.AlertSchema, Kind: kind, Severity: severity, Host: t.o.Host, Reason: act.Reason,
+		At: t.clock.wall(t.at), Since: t.clock.wall(t.at), Verdict: nil}
+	sub := g.subject()
+	al.Container = &sub
+	if in := act.Incident; in != nil {
+		t.metrics.incidents.WithLabelValues(string(act.Kind)).Inc()
+		stored := *in
+		t.batch.Incidents = append(t.batch.Incidents, stored)
+		al.Incident, al.Since = in.ID, t.clock.wall(in.Opened)
+		al.Seq = t.seq(in.ID)
+		al.Attempts = slices.Clone(g.tried)
+		al.Reason = in.Reason
+		if v := t.judge(g, health.State{Case: g.state.Case}); v.Sentence != "" {
+			al.Verdict = &v
+		}
+		if kind == health.AlertResolved {
+			al.How, al.DownFor, al.Verdict = in.How, health.ToMillis(in.Resolved.Sub(in.Opened)), nil
+			t.metrics.recovered.Observe(in.Resolved.Sub(in.Opened).Seconds())
+		}
+	}
+	al.Next, al.Todo, al.Quiet = t.next(g, kind), t.todo(g, al), quiet(g, kind)
+	al.Summary = summary(al, g.state, act.Incident)
+	t.note(g, "alert", string(kind)+": "+al.Summary)
+	t.log.Log(context.Background(), level(severity), "incident", "turn", string(kind), "container", g.ref.String(), "incident", al.Incident, "summary", al.Summary)
+	if g.setup.Policy.Mode != health.ModeObserve {
+		t.queue(g.setup.Channels, al, act)
+	}
+	if kind == health.AlertResolved {
+		delete(t.seqs, al.Incident)
+		g.caseEnded()
+	}
+}
+
+// queue writes one row per channel. An opening waits for its evidence, but not long.
+func (t *turn) queue(channels []string, al health.Alert, act health.Action) {
+	due := t.at
+	if act.Kind == health.DoOpen && t.o.Recorder != nil {
+		due = due.Add(t.set.OpenDue)
+	}
+	key := fmt.Sprintf("%s/%d", al.Incident, al.Seq)
+	if al.Incident == "" {
+		key = fmt.Sprintf("notice/%s/%d", subjectRef(al), t.at.UnixNano())
+	}
+	for _, ch := range channels {
+		t.batch.Alerts = append(t.batch.Alerts, store.Queued{Channel: ch, Alert: al, Due: due, Key: key})
+	}
+}
+
+func subjectRef(al health.Alert) string {
+	if al.Container == nil {
+		return "host"
+	}
+	return al.Container.Ref
+}
+
+// notice tells something that belongs to no container, to every channel.
+func (t *turn) notice(severity, text, todo string) {
+	now := t.clock.wall(t.at)
+	al := health.Alert{Schema: health.AlertSchema, Kind: health.AlertNotice, Severity: severity, Host: t.o.Host,
+		Summary: fmt.Sprintf("%s: %s", t.o.Host.FQDN, text), Reason: text, Since: now, At: now, Todo: todo}
+	t.log.Log(context.Background(), level(severity), "notice", "what", text)
+	t.queue(t.set.Channels, al, health.Action{Kind: health.DoTell})
+}
+
+// seq numbers the alerts of an incident: 1, 2, …; it goes on where the agent before this one stopped.
+func (t *turn) seq(id string) int {
+	if t.seqs == nil {
+		t.seqs = map[string]int{}
+	}
+	t.seqs[id]++
+	t.batch.Meta = meta(t.batch.Meta, "seq/"+id, fmt.Sprint(t.seqs[id]))
+	return t.seqs[id]
+}
+
+func meta(m map[string]string, k, v string) map[string]string {
+	if m == nil {
+		m = map[string]string{}
+	}
+	m[k] = v
+	return m
+}
+
+func level(severity string) slog.Level {
+	switch severity {
+	case "critical":
+		return slog.LevelError
+	case "warning":
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
+}
+
+func alertKind(k health.ActionKind) (kind health.AlertKind, severity string) {
+	switch k {
+	case health.DoOpen:
+		return health.AlertOpen, "critical"
+	case health.DoUpdate:
+		return health.AlertUpdate, "critical"
+	case health.DoEscalate:
+		return health.AlertEscalate, "critical"
+	case health.DoResolve:
+		return health.AlertResolved, "info"
+	}
+	return health.AlertNotice, "info"
+}
+
+// next says what the agent does next.
+func (t *turn) next(g *guest, kind health.AlertKind) string {
+	s := g.state
+	if kind == health.AlertResolved {
+		return ""
+	}
+	switch s.Phase {
+	case health.Waiting, health.Exhausted:
+		return fmt.Sprintf("next attempt at %s", t.clock.wall(s.Due).Format(time.RFC3339))
+	case health.Settling:
+		return "waiting for it to be well"
+	case health.Starting, health.Stopping:
+		return "an attempt is under way"
+	}
+	return s.Why
+}
+
+func (t *turn) todo(g *guest, al health.Alert) string {
+	var todo []string
+	if al.Verdict != nil && al.Verdict.Cure != "" {
+		todo = append(todo, al.Verdict.Cure)
+	}
+	if g.setup.Runbook != "" {
+		todo = append(todo, "runbook: "+g.setup.Runbook)
+	}
+	return strings.Join(todo, "; ")
+}
+
+func quiet(g *guest, kind health.AlertKind) string {
+	if kind == health.AlertResolved || kind == health.AlertNotice {
+		return ""
+	}
+	return fmt.Sprintf("atalaya hold %s --for 1h --reason \"…\"", g.ref)
+}
+
+// noteTried keeps an attempt with the incident, for the store and for a successor of this agent.
+func (t *turn) noteTried(g *guest, tr health.Tried) {
+	data, err := json.Marshal(tr)
+	if err != nil { // it holds nothing that does not marshal
+		t.log.Error("an attempt could not be kept", "container", g.ref.String(), "err", err)
+	}
+	said := "exit " + fmt.Sprint(tr.Exit)
+	if tr.Cause != "" {
+		said += ": " + tr.Cause
+	}
+	line := fmt.Sprintf("attempt %d: %s ended after %.0f ms, %s", tr.Attempt, tr.Verb, float64(tr.Took), said)
+	g.remember(t.clock.wall(t.at), line)
+	t.batch.Notes = append(t.batch.Notes, store.Note{Ref: g.ref, Incident: g.caseID(), At: t.at, Kind: "tried", Text: line, Data: data})
+}

@@ -1,0 +1,93 @@
+package agent
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"atalaya/agent/evidence"
+	"atalaya/agent/health"
+	"atalaya/probes"
+)
+
+// maxMoments bounds the timeline that is kept in memory of one container's case.
+const maxMoments = 200
+
+// A guest is one watched container, owned by the decision goroutine.
+type guest struct {
+	ref      health.Ref
+	inst     *instance
+	state    health.State
+	setup    Setup
+	sight    health.Sighting // the engine's latest word
+	born     bool            // its State knows that this agent took over
+	awaiting string          // a command of a predecessor that still runs on it
+	signals  map[string]health.SignalView
+	failures map[string]probes.Result // the latest of each probe that failed, for evidence
+	moments  []evidence.Moment
+	tried    []health.Tried // of the open case
+
+	engineLog string // of the latest attempt
+	cgroup    string // of the latest life
+}
+
+// caseID is the id of the case or of the incident it became; empty when nothing is wrong.
+func (g *guest) caseID() string {
+	if c := g.state.Case; c != nil {
+		return c.ID
+	}
+	return ""
+}
+
+func (g *guest) remember(at time.Time, text string) {
+	if len(g.moments) >= maxMoments {
+		g.moments = slices.Delete(g.moments, maxMoments/2, maxMoments/2+1)
+	}
+	g.moments = append(g.moments, evidence.Moment{At: at, Text: text})
+}
+
+// caseEnded forgets what was remembered for the case that is over.
+func (g *guest) caseEnded() {
+	g.moments, g.tried, g.engineLog = nil, nil, ""
+}
+
+func (g *guest) name() string {
+	if g.state.Name != "" {
+		return g.state.Name
+	}
+	return g.ref.ID
+}
+
+// A job is everything that carrying out an action needs to know about a container: a copy, so that nobody outside the
+// decision goroutine reads what it owns.
+type job struct {
+	ref      health.Ref
+	name     string
+	inst     *instance
+	state    health.State // after the Step that ordered it
+	before   health.State
+	sight    health.Sighting
+	setup    Setup
+	signals  map[string]health.SignalView
+	failures map[string]probes.Result
+	moments  []evidence.Moment
+	tried    []health.Tried
+	verdict  health.Verdict
+	subject  health.Subject
+	cgroup   string    // of the life that is, or was
+	at       time.Time // of the turn
+}
+
+func (t *turn) job(g *guest, before health.State) job {
+	return job{ref: g.ref, name: g.name(), inst: g.inst, state: g.state, before: before, sight: g.sight, setup: g.setup,
+		signals: maps.Clone(g.signals), failures: maps.Clone(g.failures), moments: slices.Clone(g.moments),
+		tried: slices.Clone(g.tried), verdict: t.judge(g, before), subject: g.subject(), cgroup: g.cgroup, at: t.at}
+}
+
+func (g *guest) subject() health.Subject {
+	s := health.Subject{Ref: g.ref.String(), Engine: g.ref.Engine, Instance: g.ref.Instance, ID: g.ref.ID, Name: g.name(), State: g.state.RunState}
+	for _, a := range g.sight.Addrs {
+		s.Addresses = append(s.Addresses, a.Prefix.Addr().String())
+	}
+	return s
+}

@@ -1,0 +1,266 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"atalaya/agent/engine"
+	"atalaya/agent/health"
+	"atalaya/agent/sentinel"
+)
+
+// hands carry out what the core orders, beside the loop: looks at once, changes one at a time per container. Every
+// outcome goes back into the inbox.
+type hands struct {
+	a       *Agent
+	ctx     context.Context
+	wg      sync.WaitGroup
+	running atomic.Int64
+
+	mu    sync.Mutex
+	locks map[health.Ref]chan struct{}
+	cases map[string]*dossier
+}
+
+func newHands(a *Agent) *hands {
+	return &hands{a: a, locks: map[health.Ref]chan struct{}{}, cases: map[string]*dossier{}}
+}
+
+func (h *hands) begin(ctx context.Context) { h.ctx = ctx }
+
+// wait returns when everything under way has been let go. Commands that change a container go on without us.
+func (h *hands) wait() { h.wg.Wait() }
+
+// carryOut does what one Step ordered, in its order, without waiting for it.
+func (h *hands) carryOut(w work) {
+	h.running.Add(1)
+	h.wg.Go(func() {
+		defer h.running.Add(-1)
+		for _, act := range w.acts {
+			switch act.Kind {
+			case health.DoLook:
+				h.look(w.job, act)
+			case health.DoStart, health.DoRestart:
+				h.change(w.job, act)
+			case health.DoCapture:
+				h.capture(w.job, act)
+			case health.DoDrop:
+				h.drop(act.Case)
+			}
+		}
+	})
+}
+
+// look asks, at the same time, the engine how the container is, /proc who is at it, the host whether it is in order, and,
+// where a probe was named, that probe from inside the container.
+func (h *hands) look(j job, act health.Action) {
+	ctx, cancel := context.WithTimeout(h.ctx, j.setup.Policy.LookWithin)
+	defer cancel()
+	l := health.Look{Seq: act.Look}
+	var s health.Sighting
+	var err error
+	var wg sync.WaitGroup
+	wg.Go(func() { s, err = j.inst.Look(ctx, j.ref.ID, justDied(j)) })
+	if c := j.state.Case; c == nil || c.Kind == health.CaseDown {
+		wg.Go(func() { l.Actor = h.who(j) })
+	}
+	if act.Probe != "" {
+		wg.Go(func() { l.Inside = h.a.inside(ctx, j, act.Probe) })
+	}
+	w := h.a.freshWord(ctx, j.inst, j.sight.Links)
+	l.Host = &w
+	wg.Wait()
+	if err != nil {
+		l.Err = err.Error()
+	} else {
+		h.arrived(j, &s)
+		l.Sighting = &s
+	}
+	if h.ctx.Err() == nil {
+		h.a.inbox.put(func(t *turn) { t.looked(j.ref, l) })
+	}
+}
+
+// justDied gives the init whose death ordered this look, and nothing when the look has another reason: what is asked
+// after a start must not be told of the death before it.
+func justDied(j job) health.Process {
+	if j.state.Phase == health.Checking && j.state.Case != nil && j.state.Case.Sure && j.state.Fresh.Equal(j.at) {
+		return j.state.Dead
+	}
+	return health.Process{}
+}
+
+// who gives a live command that is doing something to the container; stopping counts before all else.
+func (h *hands) who(j job) *health.Actor {
+	own := h.a.o.Own
+	if own == nil {
+		own = func(int) bool { return false }
+	}
+	var found *health.Actor
+	for _, act := range sentinel.Who(own, func(argv []string) (health.Verb, bool) {
+		id, verb, ok := j.inst.Meaning(argv)
+		return verb, ok && id == j.ref.ID && verb != health.VerbStart
+	}) {
+		if found == nil || act.Verb == health.VerbStop || act.Verb == health.VerbKill {
+			found = &act
+		}
+	}
+	return found
+}
+
+// arrived fills in what the kernel knows of a new life, and sees to it that it can be reached: the host's neighbour
+// entries of its addresses may name the MAC of the life before.
+func (h *hands) arrived(j job, s *health.Sighting) {
+	if s.State != health.Running || s.Init.PID == 0 || s.Init.PID == j.before.Init.PID && s.Init.Start == j.before.Init.Start {
+		return
+	}
+	if len(s.Addrs) == 0 {
+		if addrs, err := sentinel.Addresses(s.Init); err == nil {
+			s.Addrs = addrs
+		}
+	}
+	dropped, err := sentinel.DropStaleNeighbours(s.Init)
+	if err != nil {
+		h.a.log.Warn("stale neighbour entries of a started container could not be dropped", "container", j.ref.String(), "err", err)
+	}
+	if len(dropped) > 0 {
+		h.a.log.Info("dropped the host's stale neighbour entries of a started container", "container", j.ref.String(), "addresses", dropped)
+		init := s.Init
+		h.wg.Go(func() {
+			if err := sentinel.Announce(init); err != nil {
+				h.a.log.Warn("the addresses of a started container could not be announced", "container", j.ref.String(), "err", err)
+			}
+		})
+	}
+}
+
+func seenAt(a *health.Actor) string {
+	return fmt.Sprintf("%s by pid %d (uid %d): %s", a.Verb, a.Process.PID, a.UID, strings.Join(a.Argv, " "))
+}
+
+// looked takes in the answer to a look.
+func (t *turn) looked(ref health.Ref, l health.Look) {
+	g := t.guests[ref]
+	if g == nil {
+		return
+	}
+	if l.Actor != nil {
+		g.remember(t.clock.wall(t.at), "seen at the container: "+seenAt(l.Actor))
+	}
+	if l.Sighting == nil {
+		g.remember(t.clock.wall(t.at), "the engine did not answer: "+l.Err)
+		t.step(g, health.Observation{Look: &l})
+		return
+	}
+	if len(l.Sighting.Addrs) == 0 && l.Sighting.State == health.Running {
+		l.Sighting.Addrs = g.sight.Addrs
+	}
+	dead := t.hold(g, l.Sighting)
+	g.sight = *l.Sighting
+	t.journal.observe(g.ref, "engine", string(l.Sighting.State), l.Sighting.Detail, t.at, 0)
+	t.step(g, health.Observation{Look: &l})
+	if dead != nil {
+		t.step(g, health.Observation{Death: dead})
+	}
+}
+
+// change starts or stops a container. It never begins while a command, ours or of a predecessor, is still at it.
+func (h *hands) change(j job, act health.Action) {
+	unlock, ok := h.lock(j.ref)
+	if !ok {
+		return
+	}
+	defer unlock()
+	d := h.dossier(act.Case)
+	d.volatile(h.ctx)
+	verb, limit := h.verb(j, act)
+	began := time.Now()
+	ans := j.inst.Do(h.ctx, verb, j.ref.ID, limit)
+	if h.ctx.Err() != nil && ans.Transcript.Abandoned {
+		return // the agent ends; the command goes on, and our successor awaits it
+	}
+	d.transcript(act, verb, ans)
+	tr := health.Tried{Attempt: act.Attempt, Verb: verb, At: began, Took: health.ToMillis(ans.Transcript.Took), Command: ans.Transcript.Argv,
+		Exit: ans.Transcript.Exit, Answer: answer(ans), Cause: ans.Cause}
+	done := health.Done{Attempt: act.Attempt, Verb: verb, Err: ans.Err, Cause: ans.Cause, Already: ans.Already}
+	h.a.inbox.put(func(t *turn) { t.finished(j.ref, done, tr, string(ans.Log)) })
+}
+
+// verb chooses the engine's command: its own restart where it has one, else a stop that asks, or one that does not.
+func (h *hands) verb(j job, act health.Action) (health.Verb, time.Duration) {
+	switch {
+	case act.Kind == health.DoStart:
+		return health.VerbStart, 0
+	case act.Hard && j.inst.Can(health.VerbKill):
+		return health.VerbKill, 0
+	case !act.Hard && j.inst.Can(health.VerbRestart):
+		return health.VerbRestart, 0
+	}
+	return health.VerbStop, max(j.setup.Policy.StopWithin, j.inst.Limit(health.VerbStop))
+}
+
+// answer is what the engine said, for people: its own words, bounded.
+func answer(ans engine.Answer) string {
+	out := string(ans.Transcript.Stderr)
+	if out == "" {
+		out = string(ans.Transcript.Stdout)
+	}
+	if out == "" {
+		out = ans.Err
+	}
+	if len(out) > 2000 {
+		out = out[:2000] + "…"
+	}
+	return out
+}
+
+// finished takes in the outcome of a change.
+func (t *turn) finished(ref health.Ref, d health.Done, tr health.Tried, log string) {
+	t.survey.End(ref)
+	g := t.guests[ref]
+	if g == nil {
+		return
+	}
+	tr.At = t.clock.wall(t.clock.at(tr.At))
+	g.engineLog = log
+	g.tried = append(g.tried, tr)
+	if len(g.tried) > 40 {
+		g.tried = g.tried[1:]
+	}
+	t.noteTried(g, tr)
+	t.step(g, health.Observation{Done: &d})
+	for _, o := range t.guests {
+		if o.state.Queue {
+			t.step(o, health.Observation{})
+		}
+	}
+}
+
+// lock waits until nothing else is at the container. ok is false when the agent ends first.
+func (h *hands) lock(ref health.Ref) (unlock func(), ok bool) {
+	h.mu.Lock()
+	l := h.locks[ref]
+	if l == nil {
+		l = make(chan struct{}, 1)
+		h.locks[ref] = l
+	}
+	h.mu.Unlock()
+	select {
+	case l <- struct{}{}:
+	case <-h.ctx.Done():
+		return nil, false
+	}
+	for h.a.o.Busy != nil && h.a.o.Busy(ref.String()) {
+		select {
+		case <-h.ctx.Done():
+			<-l
+			return nil, false
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	return func() { <-l }, true
+}

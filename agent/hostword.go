@@ -1,0 +1,51 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+
+	"atalaya/agent/health"
+	"atalaya/agent/host"
+)
+
+// word turns what the host says of an engine, and what a container needs of the host, into the core's words.
+func (a *Agent) word(w host.Word, links []string) health.HostWord {
+	return health.HostWord{Closed: w.Closed, Going: w.Going, Faults: a.o.Watcher.Missing(links)}
+}
+
+// hostWord is the host's word for a container, as far as it is known without asking.
+func (a *Agent) hostWord(g *guest) health.HostWord {
+	return a.word(a.o.Watcher.Word(g.inst.Units(), g.inst.Autostarter()), g.sight.Links)
+}
+
+// freshWord asks at this moment: a death a millisecond after systemd began to stop the host must not be healed.
+func (a *Agent) freshWord(ctx context.Context, in *instance, links []string) health.HostWord {
+	return a.word(a.o.Watcher.Ask(ctx, in.Units(), in.Autostarter()), links)
+}
+
+// hostChanged takes in that links came or went, or that the host or an engine goes down or comes up.
+func (t *turn) hostChanged() {
+	closed := ""
+	for _, in := range t.inst {
+		if w := t.o.Watcher.Word(in.Units(), in.Autostarter()); w.Closed != "" {
+			closed = w.Closed
+		}
+	}
+	if closed != t.closed && closed != "" {
+		t.notice("info", fmt.Sprintf("%s: nothing is started until that is over", closed), "")
+	}
+	t.closed = closed
+	for _, g := range t.guests {
+		if !g.born {
+			continue
+		}
+		w := t.hostWord(g)
+		if !sameWord(w, g.state.Host) {
+			t.step(g, health.Observation{Host: &w})
+		}
+	}
+}
+
+func sameWord(a, b health.HostWord) bool {
+	return a.Closed == b.Closed && a.Going == b.Going && fmt.Sprint(a.Faults) == fmt.Sprint(b.Faults)
+}

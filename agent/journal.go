@@ -1,0 +1,70 @@
+package agent
+
+import (
+	"time"
+
+	"atalaya/agent/health"
+	"atalaya/agent/store"
+)
+
+// flushEvery is how old what was observed may get before it is written, when nothing else is committed meanwhile. Only a
+// loss of power costs it, and then the run ends a minute early.
+const flushEvery = time.Minute
+
+// A journal keeps every observation as runs: the same outcome at the same pace is one row, however long it lasts.
+type journal struct {
+	runs    map[runKey]*store.Run
+	ended   []store.Run
+	written time.Time
+}
+
+type runKey struct {
+	ref    health.Ref
+	sensor string
+}
+
+// observe adds one observation. A pause of more than three periods ends a run: nobody looked.
+func (j *journal) observe(ref health.Ref, sensor, outcome, detail string, at time.Time, period time.Duration) {
+	if j.runs == nil {
+		j.runs = map[runKey]*store.Run{}
+	}
+	k := runKey{ref, sensor}
+	if r := j.runs[k]; r != nil {
+		if r.Outcome == outcome && r.Period == period && r.Detail == detail && period > 0 && at.Sub(r.Last) <= 10*period {
+			r.Last = at
+			r.Count++
+			return
+		}
+		j.ended = append(j.ended, *r)
+	}
+	j.runs[k] = &store.Run{Ref: ref, Sensor: sensor, Outcome: outcome, First: at, Last: at, Count: 1, Period: period, Detail: detail}
+}
+
+// drop ends the runs of a container that is gone.
+func (j *journal) drop(ref health.Ref) {
+	for k, r := range j.runs {
+		if k.ref == ref {
+			j.ended = append(j.ended, *r)
+			delete(j.runs, k)
+		}
+	}
+}
+
+// due gives what is to be written now: what ended with any commit; all, once a minute or when the agent ends.
+func (j *journal) due(at time.Time, now bool) []store.Run {
+	all := at.Sub(j.written) >= flushEvery
+	if !all && !now {
+		return nil
+	}
+	out := j.ended
+	j.ended = nil
+	if all {
+		for _, r := range j.runs {
+			if r.Last.After(j.written) || j.written.IsZero() {
+				out = append(out, *r)
+			}
+		}
+		j.written = at
+	}
+	return out
+}

@@ -1,0 +1,234 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"atalaya/agent/engine"
+	"atalaya/agent/evidence"
+	"atalaya/agent/health"
+	"atalaya/agent/sentinel"
+	"atalaya/agent/store"
+)
+
+// read is the one goroutine that lists an instance. While the kernel's notices cover every container that runs, and
+// nothing in the instance changed, a full list every PollHeld suffices.
+func (a *Agent) read(ctx context.Context, in *instance) {
+	var last time.Time
+	for ctx.Err() == nil {
+		poll, held := a.prober.pace()
+		if last.IsZero() || !in.calm.Load() || time.Since(last) >= held || in.Changed() {
+			asked := a.clock.now()
+			var live []health.Ref
+			if p := in.live.Load(); p != nil {
+				live = *p
+			}
+			listing, err := in.List(ctx, live)
+			if ctx.Err() != nil {
+				return
+			}
+			last = time.Now()
+			a.inbox.put(func(t *turn) { t.listed(in, listing, err, asked) })
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(poll):
+		}
+	}
+}
+
+// listed takes in one list. A list that failed is no observation of anything.
+func (t *turn) listed(in *instance, l engine.Listing, err error, asked time.Time) {
+	outcome := "ok"
+	switch {
+	case err != nil:
+		outcome = "failed"
+	case l.Degraded != "":
+		outcome = "degraded"
+	}
+	t.metrics.lists.WithLabelValues(in.ref.Engine, outcome).Inc()
+	t.journal.observe(in.ref, "list", outcome, "", t.at, t.set.Poll)
+	if err != nil {
+		if in.view.Err == "" {
+			t.log.Error("containers cannot be listed; what the kernel and the probes say still counts", "engine", in.ref.Engine, "instance", in.ref.Instance, "err", err)
+		}
+		in.view.Err = err.Error()
+		in.calm.Store(false)
+		return
+	}
+	if in.view.Err != "" {
+		t.log.Info("containers can be listed again", "engine", in.ref.Engine, "instance", in.ref.Instance)
+	}
+	if l.Degraded != "" && in.view.Degraded == "" {
+		t.log.Warn("containers are asked one by one, because a list of all hangs", "engine", in.ref.Engine, "instance", in.ref.Instance, "why", l.Degraded)
+	}
+	in.view.Err, in.view.Degraded, in.view.Listed, in.view.Count = "", l.Degraded, t.clock.wall(asked), len(l.Containers)
+	seen := map[health.Ref]bool{}
+	for _, s := range l.Containers {
+		seen[s.Ref] = true
+		s.At = asked
+		t.sighted(in, s)
+	}
+	if l.Degraded == "" {
+		t.unlisted(in, seen, asked)
+	}
+	in.seen = true
+	t.covered(in)
+}
+
+// sighted takes in what a list says about one container.
+func (t *turn) sighted(in *instance, s health.Sighting) {
+	g := t.guests[s.Ref]
+	if g == nil {
+		g = t.meet(in, s.Ref)
+	}
+	if s.State == health.Unknown {
+		return
+	}
+	t.equip(g, s)
+	if g.setup.Ignore {
+		t.journal.drop(g.ref)
+		delete(t.guests, g.ref)
+		return
+	}
+	if !g.born {
+		return
+	}
+	if s.At.Before(g.state.Fresh) { // asked for before something happened that is newer
+		return
+	}
+	dead := t.hold(g, &s)
+	g.sight = s
+	t.journal.observe(g.ref, "engine", string(s.State), s.Detail, t.at, t.set.Poll)
+	t.step(g, health.Observation{Sight: &s})
+	if dead != nil {
+		t.step(g, health.Observation{Death: dead})
+	}
+}
+
+// hold has the sentinel hold the init process of a running container. It gives a death when that is over already.
+func (t *turn) hold(g *guest, s *health.Sighting) *health.Death {
+	if s.Init.PID == 0 || (s.State != health.Running && s.State != health.Paused) {
+		if s.State == health.Stopped || s.State == health.Removed {
+			t.o.Sentinel.Forget(g.ref)
+		}
+		return nil
+	}
+	p, err := t.o.Sentinel.Watch(g.ref, s.Init)
+	switch {
+	case err == nil:
+		s.Init = p
+		if g.cgroup == "" || p != g.state.Init {
+			g.cgroup = evidence.CgroupOf(p)
+		}
+	case errors.Is(err, sentinel.ErrDead):
+		return &health.Death{Init: s.Init, Sensor: t.o.Sentinel.Sensor()}
+	default:
+		t.log.Warn("an init process cannot be watched by the kernel's notices; polling does", "container", g.ref.String(), "err", err)
+	}
+	return nil
+}
+
+// meet makes the guest of a container that was not known.
+func (t *turn) meet(in *instance, ref health.Ref) *guest {
+	g := &guest{ref: ref, inst: in, state: health.State{Ref: ref}, signals: map[string]health.SignalView{}}
+	g.state.Hold = t.holdAll
+	t.guests[ref] = g
+	t.bear(g)
+	return g
+}
+
+// equip gives a guest what is configured for what it is now.
+func (t *turn) equip(g *guest, s health.Sighting) {
+	if g.setup.Policy.Attempts != 0 && g.sight.Name == s.Name && fmt.Sprint(g.sight.Tags) == fmt.Sprint(s.Tags) {
+		return
+	}
+	g.setup = t.set.Setup(s)
+	t.aim(g)
+}
+
+// bear tells a state that this agent has taken over, and what its host says.
+func (t *turn) bear(g *guest) {
+	if g.awaiting != "" {
+		return
+	}
+	g.born = true
+	if g.setup.Policy.Attempts == 0 {
+		g.setup = t.set.Setup(health.Sighting{Ref: g.ref, Name: g.name()})
+	}
+	t.step(g, health.Observation{Birth: &health.Birth{Boot: t.o.Host.Boot, Orderly: t.o.Orderly}})
+	w := t.hostWord(g)
+	t.step(g, health.Observation{Host: &w})
+}
+
+// unlisted are the known containers that a complete list does not hold.
+func (t *turn) unlisted(in *instance, seen map[health.Ref]bool, asked time.Time) {
+	for ref, g := range t.guests {
+		if g.inst != in || seen[ref] || !g.born {
+			continue
+		}
+		st := health.Removed
+		if in.Defined(ref.ID) {
+			st = health.Missing
+		}
+		s := g.sight
+		s.Ref, s.Name, s.At, s.State, s.Detail, s.Init = ref, g.name(), asked, st, "", health.Process{}
+		t.journal.observe(ref, "engine", string(st), "", t.at, t.set.Poll)
+		t.step(g, health.Observation{Sight: &s})
+	}
+}
+
+// covered works out whether the kernel's notices cover all of an instance, and tells its reader who is held.
+func (t *turn) covered(in *instance) {
+	live := []health.Ref{}
+	calm := in.view.Degraded == "" && in.view.Err == "" && t.o.Sentinel.Sensor() != "poll"
+	for ref, g := range t.guests {
+		if g.inst != in {
+			continue
+		}
+		switch g.state.RunState {
+		case health.Running, health.Paused:
+			if t.o.Sentinel.Holds(ref, g.state.Init) {
+				live = append(live, ref)
+			} else {
+				calm = false
+			}
+		case health.Stopped:
+		default:
+			calm = false
+		}
+		calm = calm && (g.state.Phase == health.Up || g.state.Phase == health.New || g.state.Phase == health.Off)
+	}
+	in.live.Store(&live)
+	in.calm.Store(calm)
+}
+
+// died takes in the kernel's notice.
+func (t *turn) died(e sentinel.Event) {
+	g := t.guests[e.Ref]
+	if g == nil || !g.born {
+		return
+	}
+	g.inst.calm.Store(false)
+	t.metrics.deaths.WithLabelValues(e.Death.Sensor).Inc()
+	t.metrics.noticed.Observe(time.Since(e.At).Seconds())
+	t.journal.observe(g.ref, "kernel", "death", fmt.Sprintf("init %d, by %s", e.Death.Init.PID, e.Death.Sensor), t.at, 0)
+	g.remember(t.clock.wall(t.clock.at(e.At)), fmt.Sprintf("the kernel reports that init %d has ended (%s)", e.Death.Init.PID, e.Death.Sensor))
+	t.log.Debug("decided", "container", g.ref.String(), "kind", "kernel", "what", fmt.Sprintf("init %d has ended, says the kernel (%s)", e.Death.Init.PID, e.Death.Sensor))
+	t.step(g, health.Observation{Death: &e.Death})
+}
+
+// forget lets go of a container whose definition is gone.
+func (t *turn) forget(g *guest) {
+	t.o.Sentinel.Forget(g.ref)
+	t.prober.remove(g.ref)
+	t.batch.Forget = append(t.batch.Forget, g.ref)
+	t.journal.drop(g.ref)
+	delete(t.guests, g.ref)
+	delete(t.dirty, g)
+	t.log.Info("a container was removed", "container", g.ref.String())
+	t.batch.Notes = append(t.batch.Notes, store.Note{Ref: g.ref, At: t.at, Kind: "removed", Text: g.state.Why})
+}

@@ -1,0 +1,177 @@
+package agent
+
+import (
+	"context"
+	"time"
+
+	"atalaya/agent/health"
+	"atalaya/agent/store"
+)
+
+// heartbeat is how often the loop turns when nothing happens: it feeds the watchdog.
+const heartbeat = 5 * time.Second
+
+// loop is the decision goroutine.
+func (a *Agent) loop(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-a.inbox.ready:
+		case <-timer.C:
+		}
+		a.turn(a.inbox.drain())
+		timer.Reset(a.untilWake())
+	}
+	a.turn([]func(*turn){func(t *turn) { t.flush = true }})
+}
+
+// untilWake is how long the loop may sleep if nothing arrives.
+func (a *Agent) untilWake() time.Duration {
+	now := a.clock.now()
+	d := heartbeat
+	for _, g := range a.guests {
+		if w := g.state.Wake; !w.IsZero() && w.Sub(now) < d {
+			d = w.Sub(now)
+		}
+	}
+	return max(d, time.Millisecond)
+}
+
+// A turn is one round of the loop: what arrived is stepped, then committed, then carried out.
+type turn struct {
+	*Agent
+	at    time.Time
+	batch store.Batch
+	dirty map[*guest]bool
+	work  []work
+	after []func() // once committed: answers to people
+	flush bool     // the journal is written whole: the agent ends
+}
+
+// work is what one Step of one container ordered, with all that carrying it out needs.
+type work struct {
+	g    *guest
+	job  job
+	acts []health.Action
+}
+
+func (a *Agent) turn(events []func(*turn)) {
+	t := &turn{Agent: a, at: a.clock.now(), dirty: map[*guest]bool{}}
+	a.lastRun.Store(time.Now().UnixNano())
+	for _, e := range events {
+		e(t)
+	}
+	for _, g := range a.guests {
+		if w := g.state.Wake; !w.IsZero() && !t.at.Before(w) {
+			t.step(g, health.Observation{})
+		}
+	}
+	t.commit()
+	a.turns.Add(1)
+	a.lastRun.Store(time.Now().UnixNano())
+	for _, f := range t.after {
+		f()
+	}
+	for _, w := range t.work {
+		a.hands.carryOut(w)
+	}
+}
+
+// step has the core decide about one observation.
+func (t *turn) step(g *guest, o health.Observation) {
+	o.At, o.Room = t.at, t.survey.Room(t.at)
+	before := g.state
+	next, acts := health.Step(g.setup.Policy, before, o)
+	g.state = next
+	if !next.Same(before) {
+		t.dirty[g] = true
+	}
+	if next.Phase != before.Phase && before.Phase != "" {
+		if text := t.turned(before, next); text != "" {
+			t.note(g, "phase", text)
+		}
+	}
+	if next.Phase != before.Phase || !next.Life.Equal(before.Life) {
+		t.aim(g)
+	}
+	if len(acts) > 0 {
+		t.ordered(g, before, acts)
+	}
+	if next.Phase == health.Gone {
+		t.forget(g)
+	}
+}
+
+func because(why string) string {
+	if why == "" {
+		return ""
+	}
+	return ": " + why
+}
+
+// ordered takes in what the core wants done: alerts become rows of this turn's transaction, the rest is work after it.
+func (t *turn) ordered(g *guest, before health.State, acts []health.Action) {
+	t.dirty[g] = true
+	var rest []health.Action
+	for _, act := range acts {
+		switch act.Kind {
+		case health.DoStart, health.DoRestart:
+			t.survey.Begin(g.ref, t.at, act.Kind == health.DoRestart && !act.Hard)
+			t.note(g, "action", does(act))
+			t.metrics.attempts.WithLabelValues(string(act.Kind)).Inc()
+			if t.memory.failing() && !t.memory.allow(g.ref) {
+				t.note(g, "action", "held back: the store cannot be written, and one attempt was made already")
+				t.survey.End(g.ref)
+				continue
+			}
+			rest = append(rest, act)
+		case health.DoOpen, health.DoUpdate, health.DoEscalate, health.DoResolve, health.DoTell:
+			t.told(g, act)
+			if act.Kind == health.DoResolve {
+				rest = append(rest, act)
+			}
+		default:
+			rest = append(rest, act)
+		}
+	}
+	if len(rest) > 0 {
+		t.work = append(t.work, work{g: g, job: t.job(g, before), acts: rest})
+	}
+}
+
+// note adds a line to the timeline of the container's case, and to the journal.
+func (t *turn) note(g *guest, kind, text string) {
+	t.remark(g, kind, text)
+	t.batch.Notes = append(t.batch.Notes, store.Note{Ref: g.ref, Incident: g.caseID(), At: t.at, Kind: kind, Text: text})
+}
+
+// remark adds a line to the timeline of the case only: what the journal holds already.
+func (t *turn) remark(g *guest, kind, text string) {
+	g.remember(t.clock.wall(t.at), text)
+	t.log.Debug("decided", "container", g.ref.String(), "kind", kind, "what", text)
+}
+
+// commit makes the turn durable, before anything is done. It never waits longer than a second.
+func (t *turn) commit() {
+	for g := range t.dirty {
+		if g.state.Phase != health.Gone {
+			t.batch.States = append(t.batch.States, g.state)
+		}
+	}
+	t.batch.Runs = t.journal.due(t.at, t.flush || len(t.batch.States) > 0)
+	if len(t.batch.States)+len(t.batch.Forget)+len(t.batch.Runs)+len(t.batch.Notes)+len(t.batch.Alerts)+len(t.batch.Meta) == 0 {
+		return
+	}
+	t.batch.At = t.at
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	began := time.Now()
+	err := t.o.Store.Commit(ctx, t.batch)
+	t.metrics.commit.Observe(time.Since(began).Seconds())
+	t.memory.noted(t, err)
+	if err == nil && len(t.batch.Alerts) > 0 && t.o.Queued != nil {
+		t.o.Queued()
+	}
+}

@@ -1,0 +1,99 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sort"
+	"strings"
+
+	"atalaya/agent/health"
+)
+
+// holdAllKey is where a hold on everything is kept, so that it holds for what is not known yet.
+const holdAllKey = "hold_all"
+
+// An OrderError says why an order was not taken.
+type OrderError struct{ Text string }
+
+// Error gives the text.
+func (e *OrderError) Error() string { return e.Text }
+
+// Order takes a person's word about one container by name, or about all, and returns the containers concerned once that
+// is committed. A name may be "web1", "lxc/web1" or "lxc:backup/web1"; one that fits several is refused with the list.
+func (a *Agent) Order(ctx context.Context, name string, all bool, o health.Order) ([]string, error) {
+	type reply struct {
+		names []string
+		err   error
+	}
+	ch := make(chan reply, 1)
+	a.inbox.put(func(t *turn) {
+		names, err := t.order(name, all, o)
+		if err != nil {
+			ch <- reply{nil, err}
+			return
+		}
+		t.after = append(t.after, func() {
+			if t.memory.failing() {
+				err = fmt.Errorf("the order holds now, but is not on disk yet: %w", t.memory.err)
+			}
+			ch <- reply{names, err}
+		})
+	})
+	select {
+	case r := <-ch:
+		return r.names, r.err
+	case <-a.stopped:
+		return nil, &OrderError{"the agent is ending"}
+	case <-ctx.Done():
+		return nil, fmt.Errorf("give the order: %w", ctx.Err())
+	}
+}
+
+func (t *turn) order(name string, all bool, o health.Order) ([]string, error) {
+	if all && o.Kind != health.OrderHold && o.Kind != health.OrderRelease {
+		return nil, &OrderError{fmt.Sprintf("%q takes one container, not all", o.Kind)}
+	}
+	var chosen []*guest
+	for _, g := range t.guests {
+		if all || g.ref.String() == name || g.name() == name || g.ref.Engine+"/"+g.name() == name {
+			chosen = append(chosen, g)
+		}
+	}
+	sort.Slice(chosen, func(i, j int) bool { return chosen[i].ref.String() < chosen[j].ref.String() })
+	names := make([]string, len(chosen))
+	for i, g := range chosen {
+		names[i] = g.ref.String()
+	}
+	switch {
+	case len(chosen) == 0 && !all:
+		return nil, &OrderError{fmt.Sprintf("no container is called %q; 'atalaya status' lists those that are watched", name)}
+	case len(chosen) > 1 && !all:
+		return nil, &OrderError{fmt.Sprintf("%q fits several containers: %s; name one of them in full", name, strings.Join(names, ", "))}
+	}
+	if o.Kind == health.OrderHold { // a hold runs by the loop's own time
+		o.Until = t.at.Add(o.Until.Sub(t.clock.wall(t.at)))
+	}
+	if all {
+		t.keepHoldAll(o)
+	}
+	for _, g := range chosen {
+		t.note(g, "order", fmt.Sprintf("%s, by %s%s", o.Kind, o.By, because(o.Reason)))
+		t.log.Info("order", "container", g.ref.String(), "order", string(o.Kind), "by", o.By, "reason", o.Reason)
+		t.step(g, health.Observation{Order: &o})
+	}
+	return names, nil
+}
+
+func (t *turn) keepHoldAll(o health.Order) {
+	t.holdAll = nil
+	value := ""
+	if o.Kind == health.OrderHold {
+		t.holdAll = &health.Hold{Until: o.Until, Reason: o.Reason, By: o.By}
+		b, err := json.Marshal(t.holdAll)
+		if err == nil {
+			value = string(b)
+		}
+	}
+	t.batch.Meta = meta(t.batch.Meta, holdAllKey, value)
+}

@@ -1,0 +1,306 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"sync"
+	"time"
+
+	"atalaya/agent/health"
+	"atalaya/agent/sentinel"
+	"atalaya/probes"
+)
+
+const (
+	// slot is the grain in time of probes: what starts together shares one wake-up of an idle core. Evenly spread, the same
+	// probes cost four times the CPU.
+	slot = 100 * time.Millisecond
+	// perSlot is how many probes a slot holds before another one is used: enough to share the wake-up, few enough not to
+	// look like a flood.
+	perSlot = 16
+)
+
+// A prober runs all probes of all containers, each at its own pace, with one cap for the host.
+type prober struct {
+	a     *Agent
+	wake  chan struct{}
+	slots chan struct{}
+
+	mu         sync.Mutex
+	targets    map[health.Ref]*target
+	count      int
+	poll, held time.Duration
+}
+
+// A target is one running container with its probes.
+type target struct {
+	ref   health.Ref
+	init  health.Process
+	guest probes.Guest
+	runs  []*run
+}
+
+// A run is one probe of one container.
+type run struct {
+	probe Probe
+	hash  uint32
+	due   time.Time
+	seq   uint64
+	busy  bool
+	hurry time.Duration // how soon again, until it passes; 0: at its own pace
+}
+
+func newProber(a *Agent, atOnce int) *prober {
+	return &prober{a: a, wake: make(chan struct{}, 1), slots: make(chan struct{}, max(1, atOnce)),
+		targets: map[health.Ref]*target{}, poll: a.set.Poll, held: a.set.PollHeld}
+}
+
+// pace gives the readers their periods.
+func (p *prober) pace() (poll, held time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.poll, p.held
+}
+
+func (p *prober) setPace(poll, held time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.poll, p.held = poll, held
+}
+
+// aim says what is to be probed of a container: nothing, unless it runs. A life that begins is probed at once, and
+// again within milliseconds, until each probe has passed: that is how a recovery is noticed when it happens.
+func (t *turn) aim(g *guest) {
+	s := &g.state
+	if s.RunState != health.Running || s.Phase == health.Off || s.Phase == health.Gone || len(g.setup.Probes) == 0 {
+		t.prober.remove(g.ref)
+		return
+	}
+	in, id := g.inst, g.ref.ID
+	tg := &target{ref: g.ref, init: s.Init, guest: probes.Guest{Addrs: g.sight.Addrs,
+		Exec: func(ctx context.Context, argv []string) (int, []byte, error) {
+			limit := probes.MaxTimeout
+			if d, ok := ctx.Deadline(); ok {
+				limit = time.Until(d)
+			}
+			tr := in.Exec(ctx, id, argv, limit)
+			if tr.Exit < 0 {
+				return 0, nil, tr.Err()
+			}
+			return tr.Exit, append(tr.Stdout, tr.Stderr...), nil
+		}}}
+	hurry := s.Phase == health.Settling || s.Phase == health.Up && t.at.Sub(s.Life) < slot
+	for _, pr := range g.setup.Probes {
+		h := fnv.New32a()
+		h.Write([]byte(g.ref.String() + "/" + pr.Spec.Name))
+		tg.runs = append(tg.runs, &run{probe: pr, hash: h.Sum32(), seq: s.Probes[pr.Spec.Name].Seq})
+	}
+	t.prober.put(tg, hurry)
+}
+
+func (p *prober) put(tg *target, hurry bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	old := p.targets[tg.ref]
+	if old != nil {
+		p.count -= len(old.runs)
+	}
+	p.targets[tg.ref] = tg
+	p.count += len(tg.runs)
+	for _, r := range tg.runs {
+		r.due = p.next(r, now)
+		if o := old.find(r.probe.Spec.Name); o != nil && old.init == tg.init {
+			r.seq, r.hurry = max(r.seq, o.seq), o.hurry
+			if o.probe.Every == r.probe.Every {
+				r.due = o.due
+			}
+		}
+		if hurry && (old == nil || old.init != tg.init || r.hurry == 0) {
+			r.due, r.hurry = now, 20*time.Millisecond
+		}
+	}
+	p.poke()
+}
+
+func (tg *target) find(name string) *run {
+	if tg == nil {
+		return nil
+	}
+	for _, r := range tg.runs {
+		if r.probe.Spec.Name == name {
+			return r
+		}
+	}
+	return nil
+}
+
+func (p *prober) remove(ref health.Ref) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if old := p.targets[ref]; old != nil {
+		p.count -= len(old.runs)
+		delete(p.targets, ref)
+	}
+}
+
+func (p *prober) poke() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// next is the first moment after now at which a probe is due, at an offset hashed from its name. There are no more slots
+// in use than fill well.
+func (p *prober) next(r *run, now time.Time) time.Time {
+	every := r.probe.Every
+	n := max(1, min(int64(every/slot), int64(p.count/perSlot)))
+	offset := (time.Duration(int64(r.hash)%n) * every / time.Duration(n)).Truncate(slot)
+	at := now.Truncate(every).Add(offset)
+	for !at.After(now) {
+		at = at.Add(every)
+	}
+	return at
+}
+
+func (p *prober) run(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		due, until := p.takeDue(time.Now())
+		for _, d := range due {
+			wg.Go(func() { p.probe(ctx, d) })
+		}
+		timer.Reset(until)
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-p.wake:
+		}
+	}
+}
+
+// An aimed run is one that starts now.
+type aimed struct {
+	tg  *target
+	r   *run
+	seq uint64
+}
+
+// takeDue gives what is due, and how long nothing else will be.
+func (p *prober) takeDue(now time.Time) (due []aimed, until time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	until = time.Hour
+	for _, tg := range p.targets {
+		for _, r := range tg.runs {
+			if !r.due.After(now) {
+				r.due = p.next(r, now)
+				if !r.busy {
+					r.busy = true
+					r.seq++
+					due = append(due, aimed{tg, r, r.seq})
+				}
+			}
+			until = min(until, r.due.Sub(now))
+		}
+	}
+	return due, until
+}
+
+func (p *prober) probe(ctx context.Context, d aimed) {
+	select {
+	case p.slots <- struct{}{}:
+	case <-ctx.Done():
+		return
+	}
+	res := probes.Run(ctx, d.r.probe.Spec, d.r.probe.Run, d.tg.guest)
+	<-p.slots
+	hurried := p.again(d.r, res.Outcome)
+	if ctx.Err() != nil {
+		return
+	}
+	sig := health.Signal{Probe: d.r.probe.Spec.Name, Seq: d.seq, Outcome: res.Outcome, Detail: res.Detail, Took: res.Took, Init: d.tg.init}
+	e := func(t *turn) { t.probed(d.tg.ref, d.r.probe.Every, sig, res) }
+	if hurried || res.Outcome == health.Fail {
+		p.a.inbox.put(e)
+	} else {
+		p.a.inbox.putSoon(e)
+	}
+}
+
+// again decides when the probe runs next, and reports whether it was in a hurry.
+func (p *prober) again(r *run, o health.Outcome) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r.busy = false
+	hurried := r.hurry > 0
+	switch {
+	case !hurried:
+	case o == health.Pass:
+		r.hurry = 0
+	default:
+		if soon := time.Now().Add(r.hurry); soon.Before(r.due) {
+			r.due = soon
+			p.poke()
+		}
+		r.hurry = r.hurry * 3 / 2
+		if r.hurry > r.probe.Every {
+			r.hurry = 0
+		}
+	}
+	return hurried
+}
+
+// probed takes in one outcome.
+func (t *turn) probed(ref health.Ref, every time.Duration, sig health.Signal, res probes.Result) {
+	g := t.guests[ref]
+	if g == nil || sig.Init != g.state.Init && sig.Init.PID != 0 {
+		return
+	}
+	t.metrics.probes.WithLabelValues(string(sig.Outcome)).Inc()
+	t.journal.observe(ref, "probe:"+sig.Probe, string(sig.Outcome), sig.Detail, t.at, every)
+	old := g.signals[sig.Probe]
+	if sig.Outcome != old.Outcome && old.Outcome != "" {
+		t.remark(g, "probe", fmt.Sprintf("probe %q: %s%s", sig.Probe, sig.Outcome, because(sig.Detail)))
+	}
+	if sig.Outcome == health.Fail {
+		if g.failures == nil {
+			g.failures = map[string]probes.Result{}
+		}
+		g.failures[sig.Probe] = res
+	}
+	if res.Warning != "" && old.Detail != res.Warning {
+		t.log.Warn("a probe passes, with a warning", "container", ref.String(), "probe", sig.Probe, "warning", res.Warning)
+	}
+	detail := sig.Detail
+	if sig.Outcome == health.Pass && res.Warning != "" {
+		detail = res.Warning
+	}
+	g.signals[sig.Probe] = health.SignalView{Probe: sig.Probe, Outcome: sig.Outcome, Detail: detail, Took: health.ToMillis(sig.Took), At: t.clock.wall(t.at)}
+	ever := g.state.Probes[sig.Probe].Ever
+	t.step(g, health.Observation{Signal: &sig})
+	if !ever && g.state.Probes[sig.Probe].Ever {
+		t.note(g, "probe", fmt.Sprintf("probe %q passes for the first time", sig.Probe))
+	}
+}
+
+// inside tries a probe of a container from inside its own network namespace.
+func (a *Agent) inside(ctx context.Context, j job, name string) health.Outcome {
+	if j.state.Init.PID == 0 {
+		return ""
+	}
+	for _, pr := range j.setup.Probes {
+		if pr.Spec.Name != name || pr.Spec.Kind == probes.Exec {
+			continue
+		}
+		g := probes.Guest{Addrs: j.sight.Addrs, Dial: sentinel.Dialer(j.state.Init)}
+		return probes.Run(ctx, pr.Spec, pr.Run, g).Outcome
+	}
+	return ""
+}
