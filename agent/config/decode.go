@@ -26,7 +26,7 @@ func decode(values map[string]any, env map[string]string) (rawFile, error) {
 	return raw, nil
 }
 
-// fromText reads numbers and the texts that have units. The only integers of 64 bits in the raw types are sizes.
+// fromText reads the texts that have units. The only integers of 64 bits in the raw types are sizes.
 func fromText(from, to reflect.Type, data any) (any, error) {
 	if from.Kind() != reflect.String {
 		return data, nil
@@ -37,8 +37,6 @@ func fromText(from, to reflect.Type, data any) (any, error) {
 		return parseDuration(s)
 	case to.Kind() == reflect.Int64:
 		return parseSize(s)
-	case to.Kind() == reflect.Int:
-		return parseWhole(s) // viper itself would take 010 for 8
 	}
 	return data, nil
 }

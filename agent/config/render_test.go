@@ -26,7 +26,7 @@ containers:
     probes: [{name: web, port: 81}, {name: smtp, kind: tcp, port: 25, send: "EHLO x\r\n", expect: '^220 '}]
     notify: []
     ignore: false
-  - {match: {instance: default}, probes: []}
+  - {match: {instance: default, name: b1}, probes: []}
 probes:
   - name: web
     kind: https
@@ -60,6 +60,9 @@ func TestRenderLoadsAgain(t *testing.T) {
 	}
 	if !reflect.DeepEqual(again.Engines, c.Engines) || !reflect.DeepEqual(again.Channels, c.Channels) || again.Web != c.Web || c.Web.Listen != "" {
 		t.Error("the same text is another configuration")
+	}
+	if p := c.For(sighting("other")).Probes[0]; p.ExpiryWarning >= 0 || p.BodyCap != 1024 {
+		t.Errorf("0s is not never: %+v", p)
 	}
 	for _, s := range []string{"a1", "yes", "other"} {
 		one, two := c.For(sighting(s, "~")), again.For(sighting(s, "~"))
@@ -95,7 +98,7 @@ func TestUnitsAreReadAsTheyAreWritten(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := time.Duration(rapid.Int64Range(0, int64(50000*time.Hour)).Draw(t, "duration"))
 		if unit := rapid.SampledFrom([]time.Duration{1, time.Millisecond, time.Second, time.Minute, time.Hour, 24 * time.Hour}).Draw(t, "unit"); unit > 1 {
-			d = d / unit * unit
+			d = d.Truncate(unit)
 		}
 		if got, err := parseDuration(formatDuration(d)); err != nil || got != d {
 			t.Fatalf("%s is written %s and read %s, %v", d, formatDuration(d), got, err)

@@ -34,7 +34,8 @@ func ruleKeys() []key {
 		{name: "engine", kind: choice, of: engine.Names(), doc: "The engine."},
 		{name: "instance", kind: text, check: word, doc: "The name of the instance; default for the one without a name."},
 		{name: "name", kind: names, check: glob, doc: "The name or the id of the container, with * ? and [a-z]; of several, one must fit."},
-		{name: "tag", kind: names, check: glob, doc: "A tag that the engine gives it, with * ? and [a-z]; of several, one must fit."},
+		{name: "tag", kind: names, check: glob, doc: "A tag that the engine gives it, with * ? and [a-z]; of several, one must fit. " +
+			"Tenants may set tags, so a rule with tag can lower the mode and never raise it."},
 	}}
 	keys := append([]key{match}, settingKeys()...)
 	for i := range keys {

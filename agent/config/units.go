@@ -100,7 +100,7 @@ func formatSize(n int64) string {
 
 var errWhole = errors.New("is not a whole number")
 
-// parseWhole reads a decimal number. A leading zero is refused: to YAML 010 is 8.
+// parseWhole reads a decimal number. A leading zero is refused: to YAML and to viper 010 is 8.
 func parseWhole(s string) (int64, error) {
 	n, err := strconv.ParseInt(s, 10, 32)
 	if err != nil || len(s) > 1 && s[0] == '0' {
