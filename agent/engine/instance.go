@@ -38,8 +38,9 @@ type Source struct {
 // Spec gives what the instance was opened with, its defaults filled in.
 func (i *Instance) Spec() Spec { return i.spec }
 
-// List asks for all containers. Refs in live are containers whose init process the caller holds by a pidfd: nothing
-// needs asking about whether those live. An error is no observation. A container that is no longer listed is simply not
+// List asks for all containers. Refs in live are containers whose init process the caller holds by a pidfd, so that their
+// deaths will be noticed anyway: with all that run among them, lxc starts no process while nothing moves. An error is no
+// observation. A container that is no longer listed is simply not
 // there; Defined tells whether it still exists.
 func (i *Instance) List(ctx context.Context, live []health.Ref) (Listing, error) {
 	l, err := i.tool.list(ctx, live)

@@ -90,6 +90,18 @@ func TestLXCCause(t *testing.T) {
 	}
 }
 
+// Two processes write the log, so the outer words may come first.
+func TestLXCCauseInAnyOrder(t *testing.T) {
+	lines := slices.Collect(strings.Lines(string(fixture(t, "lxc/start-no-bridge.log"))))
+	slices.Reverse(lines)
+	if got := lxcCause([]byte(strings.Join(lines, ""))); !strings.HasPrefix(got, "Failed to create the network") {
+		t.Errorf("%q", got)
+	}
+	if got := lxcCause([]byte(lines[0] + lines[1])); got == "" {
+		t.Error("outer words are better than none")
+	}
+}
+
 func TestLXCAnswer(t *testing.T) {
 	// rc 0, and nothing was done
 	a := readLXCAnswer(hostexec.Transcript{Stderr: fixture(t, "lxc/start-already.stderr")}, nil)

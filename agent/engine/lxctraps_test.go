@@ -107,6 +107,18 @@ func TestListCostsOneProcess(t *testing.T) {
 	if n, s := cost(refs(list(t, i))...), find(t, list(t, i), "off2"); n > 1 || s.State != health.Stopped {
 		t.Errorf("a new container took %d processes: %+v", n, s)
 	}
+	live = refs(list(t, i))
+	r.Add("ghost")
+	r.Start("ghost")
+	ghost := r.InitPID("ghost")
+	r.Remove("ghost") // between two lists: it was never seen defined
+	if s := find(t, list(t, i, live...), "ghost"); s.State != health.Running || s.Init.PID != ghost {
+		t.Errorf("one that runs without a folder: %+v", s)
+	}
+	if err := syscall.Kill(ghost, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the ghost is gone", func() bool { return peek(list(t, i), "ghost") == nil })
 	r.Kill9("web1")
 	r.WaitState("web1", "STOPPED", 10*time.Second)
 	if n := cost(); n != 1 {
