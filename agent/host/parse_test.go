@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +16,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 )
 
-func replaceClock(text string, t time.Time) string { return strings.ReplaceAll(text, "CLOCK", clock(t)) }
+func replaceClock(text string, t time.Time) string {
+	return strings.ReplaceAll(text, "CLOCK", clock(t))
+}
 
 func must(t testing.TB, err error) {
 	t.Helper()
@@ -166,3 +169,5 @@ func BenchmarkVitals(b *testing.B) {
 	b.ReportMetric(float64(len(text)), "bytes")
 	b.ReportMetric(float64(bytes.Count(text, []byte{'\n'})), "lines")
 }
+
+func itoa(n int) string { return strconv.Itoa(n) }
