@@ -45,7 +45,6 @@ type Options struct {
 type Settings struct {
 	Mode     health.Mode
 	Poll     time.Duration // between lists
-	PollHeld time.Duration // between lists while the kernel's notices cover every known container; at least Poll
 	Survey   health.Survey
 	Probes   int // at once, on the whole host
 	Channels []string
@@ -85,6 +84,7 @@ type Agent struct {
 	prober  *prober
 	hands   *hands
 	metrics *metrics
+	poll    atomic.Int64 // time.Duration between lists
 	lastRun atomic.Int64 // of the loop, in Unix nanoseconds
 	turns   atomic.Uint64
 	stopped chan struct{}
@@ -107,10 +107,7 @@ type instance struct {
 	*engine.Instance
 	ref  health.Ref // engine and instance only
 	view health.InstanceView
-	word health.HostWord
-	seen bool // has been listed
-	live atomic.Pointer[[]health.Ref]
-	calm atomic.Bool // the kernel's notices cover all that runs
+	live atomic.Pointer[[]health.Ref] // those whose init the sentinel holds
 }
 
 // New makes an Agent and reads what the one before it knew; it does nothing until Run.
@@ -132,6 +129,7 @@ func New(ctx context.Context, o Options) (*Agent, error) {
 	if err := a.takeOver(ctx); err != nil {
 		return nil, err
 	}
+	a.poll.Store(int64(o.Settings.Poll))
 	a.prober = newProber(a, o.Settings.Probes)
 	a.hands = newHands(a)
 	return a, nil
@@ -147,8 +145,8 @@ func (a *Agent) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	wg.Go(func() { a.run("sentinel", ctx, a.o.Sentinel.Run) })
-	wg.Go(func() { a.run("host watcher", ctx, a.o.Watcher.Run) })
+	wg.Go(func() { a.run(ctx, "sentinel", a.o.Sentinel.Run) })
+	wg.Go(func() { a.run(ctx, "host watcher", a.o.Watcher.Run) })
 	wg.Go(func() { a.pump(ctx) })
 	wg.Go(func() { a.prober.run(ctx) })
 	for _, in := range a.inst {
@@ -160,7 +158,7 @@ func (a *Agent) Run(ctx context.Context) {
 	a.loop(ctx)
 }
 
-func (a *Agent) run(what string, ctx context.Context, f func(context.Context) error) {
+func (a *Agent) run(ctx context.Context, what string, f func(context.Context) error) {
 	if err := f(ctx); err != nil && ctx.Err() == nil {
 		a.log.Error("a part of the agent ended by itself", "part", what, "err", err)
 	}

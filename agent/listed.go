@@ -13,29 +13,23 @@ import (
 	"atalaya/agent/store"
 )
 
-// read is the one goroutine that lists an instance. While the kernel's notices cover every container that runs, and
-// nothing in the instance changed, a full list every PollHeld suffices.
+// read is the one goroutine that lists an instance. It tells the engine whom the kernel's notices cover, so that a list in
+// which nothing has moved may cost no process.
 func (a *Agent) read(ctx context.Context, in *instance) {
-	var last time.Time
 	for ctx.Err() == nil {
-		poll, held := a.prober.pace()
-		if last.IsZero() || !in.calm.Load() || time.Since(last) >= held || in.Changed() {
-			asked := a.clock.now()
-			var live []health.Ref
-			if p := in.live.Load(); p != nil {
-				live = *p
-			}
-			listing, err := in.List(ctx, live)
-			if ctx.Err() != nil {
-				return
-			}
-			last = time.Now()
-			a.inbox.put(func(t *turn) { t.listed(in, listing, err, asked) })
+		asked := a.clock.now()
+		var live []health.Ref
+		if p := in.live.Load(); p != nil {
+			live = *p
 		}
+		listing, err := in.List(ctx, live)
+		if ctx.Err() != nil {
+			return
+		}
+		a.inbox.put(func(t *turn) { t.listed(in, listing, err, asked) })
 		select {
 		case <-ctx.Done():
-			return
-		case <-time.After(poll):
+		case <-time.After(time.Duration(a.poll.Load())):
 		}
 	}
 }
@@ -56,7 +50,6 @@ func (t *turn) listed(in *instance, l engine.Listing, err error, asked time.Time
 			t.log.Error("containers cannot be listed; what the kernel and the probes say still counts", "engine", in.ref.Engine, "instance", in.ref.Instance, "err", err)
 		}
 		in.view.Err = err.Error()
-		in.calm.Store(false)
 		return
 	}
 	if in.view.Err != "" {
@@ -75,7 +68,6 @@ func (t *turn) listed(in *instance, l engine.Listing, err error, asked time.Time
 	if l.Degraded == "" {
 		t.unlisted(in, seen, asked)
 	}
-	in.seen = true
 	t.covered(in)
 }
 
@@ -181,29 +173,15 @@ func (t *turn) unlisted(in *instance, seen map[health.Ref]bool, asked time.Time)
 	}
 }
 
-// covered works out whether the kernel's notices cover all of an instance, and tells its reader who is held.
+// covered tells the reader of an instance whose init the kernel's notices cover.
 func (t *turn) covered(in *instance) {
 	live := []health.Ref{}
-	calm := in.view.Degraded == "" && in.view.Err == "" && t.o.Sentinel.Sensor() != "poll"
 	for ref, g := range t.guests {
-		if g.inst != in {
-			continue
+		if g.inst == in && g.state.Init.PID != 0 && t.o.Sentinel.Holds(ref, g.state.Init) {
+			live = append(live, ref)
 		}
-		switch g.state.RunState {
-		case health.Running, health.Paused:
-			if t.o.Sentinel.Holds(ref, g.state.Init) {
-				live = append(live, ref)
-			} else {
-				calm = false
-			}
-		case health.Stopped:
-		default:
-			calm = false
-		}
-		calm = calm && (g.state.Phase == health.Up || g.state.Phase == health.New || g.state.Phase == health.Off)
 	}
 	in.live.Store(&live)
-	in.calm.Store(calm)
 }
 
 // died takes in the kernel's notice.
@@ -212,7 +190,6 @@ func (t *turn) died(e sentinel.Event) {
 	if g == nil || !g.born {
 		return
 	}
-	g.inst.calm.Store(false)
 	t.metrics.deaths.WithLabelValues(e.Death.Sensor).Inc()
 	t.metrics.noticed.Observe(time.Since(e.At).Seconds())
 	t.journal.observe(g.ref, "kernel", "death", fmt.Sprintf("init %d, by %s", e.Death.Init.PID, e.Death.Sensor), t.at, 0)

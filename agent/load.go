@@ -129,7 +129,7 @@ func (a *Agent) instanceOf(ref health.Ref) *instance {
 func (t *turn) swap(s Settings) {
 	t.set = s
 	t.survey.Places, t.survey.PlaceFor, t.survey.Bucket, t.survey.Window = s.Survey.Places, s.Survey.PlaceFor, s.Survey.Bucket, s.Survey.Window
-	t.prober.setPace(s.Poll, s.PollHeld)
+	t.poll.Store(int64(s.Poll))
 	for _, g := range t.guests {
 		if !g.born {
 			continue

@@ -27,10 +27,9 @@ type prober struct {
 	wake  chan struct{}
 	slots chan struct{}
 
-	mu         sync.Mutex
-	targets    map[health.Ref]*target
-	count      int
-	poll, held time.Duration
+	mu      sync.Mutex
+	targets map[health.Ref]*target
+	count   int
 }
 
 // A target is one running container with its probes.
@@ -53,20 +52,7 @@ type run struct {
 
 func newProber(a *Agent, atOnce int) *prober {
 	return &prober{a: a, wake: make(chan struct{}, 1), slots: make(chan struct{}, max(1, atOnce)),
-		targets: map[health.Ref]*target{}, poll: a.set.Poll, held: a.set.PollHeld}
-}
-
-// pace gives the readers their periods.
-func (p *prober) pace() (poll, held time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.poll, p.held
-}
-
-func (p *prober) setPace(poll, held time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.poll, p.held = poll, held
+		targets: map[health.Ref]*target{}}
 }
 
 // aim says what is to be probed of a container: nothing, unless it runs. A life that begins is probed at once, and

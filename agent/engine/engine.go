@@ -23,6 +23,10 @@ type Runner interface {
 // DefaultTimeout bounds a list, when Spec.Timeout is zero.
 const DefaultTimeout = 20 * time.Second
 
+// DefaultQuiet is how long the tool may go unasked while nothing moves, when Spec.Quiet is zero: what only the tool itself
+// knows, such as a monitor that hangs, is noticed as late as that.
+const DefaultQuiet = time.Minute
+
 // maxList is how much of a list's output is kept: 10,000 containers with room to spare. What is longer is not believed.
 const maxList = 4 << 20
 
@@ -33,6 +37,7 @@ type Spec struct {
 	Path     string        // lxc: the lxcpath, absolute
 	Custom   *CustomSpec   // custom: its command lines
 	Timeout  time.Duration // of the list; 0: DefaultTimeout
+	Quiet    time.Duration // how long a list may be made without asking the tool, while nothing moves; 0: DefaultQuiet
 	RunDir   string        // where the log files of starts live for a moment; empty: /run/atalaya, else the temporary folder
 }
 
@@ -87,6 +92,9 @@ func Open(s Spec, r Runner, log *slog.Logger) (*Instance, error) {
 	if s.Timeout == 0 {
 		s.Timeout = DefaultTimeout
 	}
+	if s.Quiet <= 0 {
+		s.Quiet = DefaultQuiet
+	}
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
@@ -112,7 +120,6 @@ type tool struct {
 	list        func(ctx context.Context, live []health.Ref) (Listing, error)
 	look        func(ctx context.Context, id string, dead health.Process) (health.Sighting, error)
 	defined     func(id string) bool
-	changed     func() bool                                                // nil: cannot tell
 	exec        func(id string, argv []string) ([]string, error)           // nil: cannot
 	meaning     func(argv []string) (id string, verb health.Verb, ok bool) // nil: knows none
 	evidence    func(id string, s health.Sighting) []Source                // nil: has none

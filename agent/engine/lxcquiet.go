@@ -6,10 +6,6 @@ import (
 	"atalaya/agent/health"
 )
 
-// lxcQuietFor is how long lxc-ls may go unasked while nothing moves: what only LXC itself knows, such as a monitor that
-// hangs, is noticed as late as that.
-const lxcQuietFor = time.Minute
-
 // quiet tells, with no process, that nothing has moved since lxc-ls last answered: the same folders with the same
 // configurations, every running container held by the caller's pidfd, alive and with its monitor's socket, and no other
 // socket. Of those that run it reads whether they are frozen.
@@ -17,7 +13,7 @@ func (l *lxc) quiet(folders map[string]lxcFolder, held map[string]bool) bool {
 	sockets, ok := lxcSockets(l.path)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !ok || l.plainAt.IsZero() || time.Since(l.plainAt) > lxcQuietFor || len(l.known) != len(folders) {
+	if !ok || l.plainAt.IsZero() || time.Since(l.plainAt) > l.spec.Quiet || len(l.known) != len(folders) {
 		return false
 	}
 	for name, f := range folders {

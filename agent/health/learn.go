@@ -82,7 +82,8 @@ func (m *machine) replaced() {
 }
 
 // gone ends everything.
-func (m *machine) gone(why string) {
+func (m *machine) gone() {
+	const why = "its definition was removed"
 	m.endCase(why)
 	m.enter(Gone, why)
 	m.s.Looking = nil
@@ -137,6 +138,7 @@ func (m *machine) order(o Order) {
 // birth is a new agent taking over. Whatever was under way when the old one ended is looked at afresh.
 func (m *machine) birth(b Birth) {
 	rebooted := m.s.Boot != "" && m.s.Boot != b.Boot
+	unanswered := m.s.Looking != nil
 	m.s.Boot = b.Boot
 	m.s.Looking = nil
 	if rebooted {
@@ -145,8 +147,7 @@ func (m *machine) birth(b Birth) {
 	} else if b.Orderly && (m.s.Phase == Up || m.s.Phase == Settling) {
 		m.s.Absent = true
 	}
-	switch m.s.Phase {
-	case Checking, Starting, Stopping:
+	if unanswered || m.s.Phase == Checking || m.s.Phase == Starting || m.s.Phase == Stopping {
 		m.ask()
 	}
 }

@@ -54,7 +54,7 @@ func (m *machine) startLooked() {
 		m.do(Action{Kind: DoCapture, Attempt: a.N, Case: m.s.Case.ID, After: true})
 		m.rest(Deferred, m.held())
 	case Removed:
-		m.gone("its definition was removed")
+		m.gone()
 	default:
 		m.failed("the engine reported a start, and it does not run")
 	}
@@ -91,7 +91,7 @@ func (m *machine) stopLooked() {
 		m.s.Since = m.at
 		m.do(Action{Kind: DoRestart, Attempt: a.N, Hard: true, Case: m.s.Case.ID, Reason: "it did not stop when asked"})
 	case m.s.RunState == Removed:
-		m.gone("its definition was removed")
+		m.gone()
 	case m.s.RunState == Paused, m.s.RunState == Busy:
 		m.rest(Deferred, m.held())
 	default:

@@ -23,7 +23,6 @@ type world struct {
 	open    bool
 	pending []Action // looks and actions whose outcome has not come
 	starts  []time.Time
-	grants  int
 	moves   map[[2]Phase]int
 }
 

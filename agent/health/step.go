@@ -112,7 +112,7 @@ func (m *machine) sight(g Sighting) {
 	case Broken, Missing:
 		m.seenUnreadable()
 	case Removed:
-		m.gone("its definition was removed")
+		m.gone()
 	}
 }
 
@@ -238,7 +238,7 @@ func (m *machine) confirm(inside Outcome) {
 		c.What = m.unreadable()
 		m.alert("nothing can be done from here: "+c.What, false)
 	case Removed:
-		m.gone("its definition was removed")
+		m.gone()
 	}
 }
 

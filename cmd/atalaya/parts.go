@@ -132,7 +132,7 @@ func (p *parts) openEngines(ctx context.Context, run string) ([]*engine.Instance
 	}
 	var out []*engine.Instance
 	for _, s := range specs {
-		s.RunDir = run
+		s.RunDir, s.Quiet = run, p.config.PollHeld
 		i, err := engine.Open(s, p.exec, p.log)
 		if err != nil {
 			return nil, err

@@ -18,7 +18,7 @@ import (
 func settings(c *config.Config, log *slog.Logger) agent.Settings {
 	all := channelNames(c)
 	return agent.Settings{
-		Mode: c.Mode, Poll: c.Poll, PollHeld: c.PollHeld, Probes: c.Limits.Probes, Channels: all,
+		Mode: c.Mode, Poll: c.Poll, Probes: c.Limits.Probes, Channels: all,
 		Survey:  health.Survey{Places: c.Limits.Starts, PlaceFor: 30 * time.Second, Bucket: c.Limits.Restarts, Window: c.Limits.RestartsWindow},
 		OpenDue: c.Evidence.After + 500*time.Millisecond,
 		Setup:   func(s health.Sighting) agent.Setup { return setup(c, s, all, log) },
