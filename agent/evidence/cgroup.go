@@ -44,6 +44,12 @@ func cgroupDirs(text, root string) []cgroupDir {
 	return out
 }
 
+// counts says that a file can be there: version 1 has one hierarchy for each controller, or for two.
+func (d cgroupDir) counts(file string) bool {
+	controller, _, _ := strings.Cut(file, ".")
+	return d.controllers == "" || slices.Contains(strings.Split(d.controllers, ","), controller)
+}
+
 // rank puts first what tells most of a death, because the folders vanish one by one while they are read.
 func (d cgroupDir) rank() int {
 	for n, c := range []string{"memory", "", "pids"} {
@@ -104,6 +110,9 @@ func readCounters(ctx context.Context, cgroup, root string) ([]byte, error) {
 	for _, d := range dirs {
 		n := out.Len()
 		for _, name := range counters {
+			if !d.counts(name) {
+				continue
+			}
 			if ctx.Err() != nil {
 				return out.Bytes(), ctx.Err()
 			}

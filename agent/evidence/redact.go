@@ -63,18 +63,11 @@ var plainWords = []string{"true", "false", "yes", "no", "on", "off", "none", "nu
 type span struct{ from, to int }
 
 // redactPatterns replaces the values of secret-looking keys, passwords in URLs, bearer tokens and private keys in PEM.
-// The text is lowered once and searched for each stem, which takes some 3 ms per MiB; one regular expression over it
-// took thirty times as long.
+// The text is lowered once and gone through by hand, some 4 ms per MiB; a regular expression with the same alternatives
+// would take longer than all the rest of a capture.
 func redactPatterns(text []byte) []byte {
 	low := lower(text)
-	var spans []span
-	for _, k := range keys {
-		for at := range occurrences(low, k.stem) {
-			if s, ok := k.value(low, at); ok {
-				spans = append(spans, s)
-			}
-		}
-	}
+	spans := keyValues(low)
 	for at := range occurrences(low, "bearer ") {
 		if s := (span{at + 7, wordEnd(low, at+7)}); s.to-s.from >= 8 {
 			spans = append(spans, s)
@@ -86,6 +79,30 @@ func redactPatterns(text []byte) []byte {
 		}
 	}
 	return replace(text, append(spans, pemKeys(low)...))
+}
+
+// keysBy are the keys by the first byte of their stem.
+var keysBy = func() (by [256][]key) {
+	for _, k := range keys {
+		by[k.stem[0]] = append(by[k.stem[0]], k)
+	}
+	return by
+}()
+
+// keyValues gives the values of every name that holds a stem.
+func keyValues(low []byte) []span {
+	var spans []span
+	for at, c := range low {
+		for _, k := range keysBy[c] {
+			if at+1 == len(low) || low[at+1] != k.stem[1] || !bytes.HasPrefix(low[at:], []byte(k.stem)) {
+				continue
+			}
+			if s, ok := k.value(low, at); ok {
+				spans = append(spans, s)
+			}
+		}
+	}
+	return spans
 }
 
 func lower(text []byte) []byte {
