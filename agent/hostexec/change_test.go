@@ -229,7 +229,7 @@ func TestChangeFloods(t *testing.T) {
 func TestChangeInheritsNothing(t *testing.T) {
 	t.Parallel()
 	need(t, "root")
-	script := `umask 077; echo -500 > /proc/self/oom_score_adj; ulimit -S -n 777; exec nice -n 5 "$0" "$@" <&-`
+	script := `umask 077; echo 300 > /proc/self/oom_score_adj; ulimit -S -n 777; exec nice -n 5 "$0" "$@" <&-`
 	cmd := exec.Command("sh", "-c", script, self(t), t.TempDir(), string(PlaceDirect), "op", "sh", "-c",
 		// The OOM adjustment is reset when the child is there already.
 		`until [ "$(cat /proc/$$/oom_score_adj)" = 0 ]; do sleep 0.01; done; HOSTEXEC_ROLE=look "$0"; exit $?`, self(t))

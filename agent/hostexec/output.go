@@ -1,6 +1,7 @@
 package hostexec
 
 import (
+	"errors"
 	"io"
 	"os"
 
@@ -16,7 +17,7 @@ func head(f *os.File, max int) ([]byte, int64) {
 	size := info.Size()
 	b := make([]byte, min(int64(max), size))
 	n, err := f.ReadAt(b, 0)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		n = 0
 	}
 	return b[:n], size

@@ -46,7 +46,7 @@ func awaitOrphan(pid int, start uint64) ending {
 		}
 		return errNotChild
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	// The pidfd may be of another process that was given the same pid; the start time is read through the same /proc and
 	// cannot be of a later one while the pidfd of the earlier is unsignalled.
 	if !alive(pid, start) {
@@ -99,7 +99,7 @@ const (
 // exitOf asks the kernel how the process behind a pidfd ended.
 func exitOf(fd int) (syscall.WaitStatus, bool) {
 	info := pidfdInfo{mask: pidfdInfoExit}
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), pidfdGetInfo, uintptr(unsafe.Pointer(&info)))
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), pidfdGetInfo, uintptr(unsafe.Pointer(&info))) //nolint:gosec // x/sys has no call for it
 	if errno != 0 || info.mask&pidfdInfoExit == 0 {
 		return 0, false
 	}

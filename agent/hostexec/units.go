@@ -73,7 +73,7 @@ func (u *units) close() {
 	conn := u.conn
 	u.mu.Unlock()
 	if conn != nil {
-		conn.Close()
+		_ = conn.Close()
 	}
 	u.readers.Wait()
 }
@@ -91,12 +91,12 @@ func dialSystemd() (*dbus.Conn, error) {
 	}
 	if !private {
 		if err := conn.AddMatchSignalContext(ctx, dbus.WithMatchInterface(managerIface), dbus.WithMatchMember("JobRemoved")); err != nil {
-			conn.Close()
+			_ = conn.Close()
 			return nil, fmt.Errorf("subscribe to systemd's jobs: %w", err)
 		}
 	}
 	if err := conn.Object(managerName, managerPath).CallWithContext(ctx, managerIface+".Subscribe", 0).Err; err != nil {
-		conn.Close()
+		_ = conn.Close()
 		return nil, fmt.Errorf("subscribe to systemd's jobs: %w", err)
 	}
 	return conn, nil
@@ -109,14 +109,14 @@ func dialPrivate(ctx context.Context) (*dbus.Conn, bool) {
 		return nil, false
 	}
 	// godbus has no deadline for the authentication: a hung systemd is cut off by closing the socket.
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	if err := conn.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(os.Geteuid()))}); err != nil {
-		conn.Close()
+		_ = conn.Close()
 		return nil, false
 	}
 	if !wake(ctx, conn) {
-		conn.Close()
+		_ = conn.Close()
 		return nil, false
 	}
 	return conn, true
