@@ -44,6 +44,8 @@ func safeRune(r rune) rune {
 	switch {
 	case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '.', r == '-', r == '_':
 		return r
+	case r == '/': // the caller's grouping: "probes/http.txt" is probes-http.txt
+		return '-'
 	}
 	return '_'
 }
