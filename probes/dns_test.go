@@ -163,11 +163,13 @@ func TestDNSHostileAnswers(t *testing.T) {
 		"another id": {func(q []byte) [][]byte {
 			other := good(q)
 			other[0]++
+			other[3] |= dns.RcodeNameError // would fail, were it believed
 			return [][]byte{other, good(q)}
 		}, health.Pass, "10.0.0.5"},
 		"another name": {func(q []byte) [][]byte {
 			other := append([]byte(nil), good(q)...)
 			other[13]++
+			other[3] |= dns.RcodeNameError
 			return [][]byte{other, good(q)}
 		}, health.Pass, "10.0.0.5"},
 		"one packet lost": {func(q []byte) [][]byte {
