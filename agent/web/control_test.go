@@ -1,0 +1,404 @@
+package web_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"atalaya/agent/health"
+	"atalaya/agent/store"
+	"atalaya/agent/web"
+)
+
+// somebody is an existing group of Debian that nobody is in, and its number.
+const (
+	somebody    = "daemon"
+	somebodyGID = 1
+	nobody      = 65534
+)
+
+// folder is one that everybody may pass through, which t.TempDir is not.
+func folder(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "atalaya-web-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// A desk takes down what the socket's functions were told.
+type desk struct {
+	mu   sync.Mutex
+	said []string
+}
+
+func (d *desk) note(format string, args ...any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.said = append(d.said, fmt.Sprintf(format, args...))
+}
+
+func (d *desk) last() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.said) == 0 {
+		return ""
+	}
+	return d.said[len(d.said)-1]
+}
+
+func control(t *testing.T) (web.ControlOptions, *desk) {
+	d := &desk{}
+	return web.ControlOptions{Path: filepath.Join(folder(t), "run", "control.sock"), Group: somebody,
+		View: func(context.Context) (health.View, error) { return view(), nil },
+		Order: func(_ context.Context, q web.OrderRequest) (web.OrderReply, error) {
+			d.note("%s %s %t %s %q by %s", q.Kind, q.Name, q.All, time.Duration(q.For), q.Reason, q.By)
+			if q.Name == "none" {
+				return web.OrderReply{}, &web.Refusal{Text: "no container is called \"none\"", Hint: "look"}
+			}
+			return web.OrderReply{Containers: []string{"lxc/" + q.Name}}, nil
+		},
+		Retry: func(_ context.Context, id int64, by string) error {
+			d.note("retry %d by %s", id, by)
+			if id == 404 {
+				return fmt.Errorf("send again: %w: undelivered alert %d", store.ErrNotFound, id)
+			}
+			return nil
+		},
+		Drop: func(_ context.Context, id int64, by string) error { d.note("drop %d by %s", id, by); return nil },
+	}, d
+}
+
+func running(t *testing.T) (web.ControlOptions, *desk) {
+	t.Helper()
+	o, d := control(t)
+	c, err := web.ListenControl(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	during(t, c.Run)
+	return o, d
+}
+
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() == 0 {
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatal("root is needed, and is there in CI")
+	}
+	t.Skip("needs root, to ask as somebody else")
+}
+
+func TestControl(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	o, d := running(t)
+	c := web.Dial(o.Path)
+	v, err := c.View(t.Context())
+	if err != nil || len(v.Containers) != 2 || v.Containers[0].Name != "web1" {
+		t.Fatalf("the view is %v, %v", v, err)
+	}
+	r, err := c.Order(t.Context(), web.OrderRequest{Kind: health.OrderHold, Name: "web1", For: web.Duration(90 * time.Minute), Reason: "disk swap"})
+	if err != nil || r.By != "root (uid 0)" || len(r.Containers) != 1 || r.Kind != health.OrderHold {
+		t.Errorf("the reply is %+v, %v", r, err)
+	}
+	if want := `hold web1 false 1h30m0s "disk swap" by root (uid 0)`; d.last() != want {
+		t.Errorf("it was told %q, want %q", d.last(), want)
+	}
+	var no *web.Refusal
+	if _, err = c.Order(t.Context(), web.OrderRequest{Kind: health.OrderWant, Name: "none"}); !errors.As(err, &no) || no.Hint != "look" {
+		t.Errorf("a refused order gives %v", err)
+	}
+	if err := c.Retry(t.Context(), 7); err != nil || d.last() != "retry 7 by root (uid 0)" {
+		t.Errorf("retry: %v, %q", err, d.last())
+	}
+	if err := c.Drop(t.Context(), 8); err != nil || d.last() != "drop 8 by root (uid 0)" {
+		t.Errorf("drop: %v, %q", err, d.last())
+	}
+	if err := c.Retry(t.Context(), 404); !errors.As(err, &no) || !strings.Contains(no.Text, "undelivered alert 404") {
+		t.Errorf("an alert that is not there gives %v", err)
+	}
+}
+
+// The mode of the socket is the gate, and the kernel says who comes through it.
+func TestControlOfSomebodyElse(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	o, d := running(t)
+	fi, err := os.Lstat(o.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st := fi.Sys().(*syscall.Stat_t); fi.Mode().Perm() != 0o660 || st.Uid != 0 || st.Gid != somebodyGID {
+		t.Fatalf("the socket is %s %d:%d", fi.Mode(), st.Uid, st.Gid)
+	}
+	out, code := askAs(t, o.Path, nil)
+	if code != 1 || !strings.Contains(out, "permission denied") || !strings.Contains(out, "be root, or in the group daemon") {
+		t.Errorf("nobody got %d %q", code, out)
+	}
+	if d.last() != "" {
+		t.Errorf("nobody's order was taken: %q", d.last())
+	}
+	out, code = askAs(t, o.Path, []uint32{somebodyGID})
+	if code != 0 || out != "nobody (uid 65534)\n" {
+		t.Errorf("a member of the group got %d %q", code, out)
+	}
+	if want := `want web1 false 0s "" by nobody (uid 65534)`; d.last() != want {
+		t.Errorf("it was told %q, want %q", d.last(), want)
+	}
+}
+
+// askAs orders as the user nobody, in these groups.
+func askAs(t *testing.T, path string, groups []uint32) (string, int) {
+	t.Helper()
+	cmd := asNobody(t, askVariable+"="+path, groups)
+	cmd.Stdin = strings.NewReader(`{"kind": "want", "name": "web1"}`)
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return string(out), cmd.ProcessState.ExitCode()
+}
+
+// asNobody is this test's binary, where nobody can reach it.
+func asNobody(t *testing.T, variable string, groups []uint32) *exec.Cmd {
+	t.Helper()
+	self := filepath.Join(folder(t), "self")
+	copyFile(t, "/proc/self/exe", self)
+	cmd := exec.Command(self)
+	cmd.Dir, cmd.Env = "/", []string{variable}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody, Groups: groups}}
+	return cmd
+}
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	b, err := os.ReadFile(from)
+	if err == nil {
+		err = os.WriteFile(to, b, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// An impostor that listens where everybody may write is told nothing.
+func TestClientTrustsOnlyRoot(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	dir := folder(t)
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "s")
+	cmd := asNobody(t, listenVariable+"="+path, nil)
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		stdin.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Error(err)
+		}
+	})
+	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "listening\n" {
+		t.Fatalf("the impostor says %q, %v", line, err)
+	}
+	_, err = web.Dial(path).View(t.Context())
+	if !errors.Is(err, web.ErrDenied) || !strings.Contains(err.Error(), "nobody (uid 65534) listens at") {
+		t.Errorf("asking an impostor gives %v", err)
+	}
+}
+
+func TestClientWithoutAgent(t *testing.T) {
+	t.Parallel()
+	dir := folder(t)
+	stale := filepath.Join(dir, "stale")
+	leave(t, stale)
+	for _, path := range []string{filepath.Join(dir, "nothing"), stale} {
+		_, err := web.Dial(path).View(t.Context())
+		if !errors.Is(err, web.ErrNoAgent) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+// leave leaves a socket behind at which nobody listens.
+func leave(t *testing.T, path string) {
+	t.Helper()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	l.Close()
+}
+
+func TestControlSocketIsNotOurs(t *testing.T) {
+	t.Parallel()
+	dir := folder(t)
+	victim := filepath.Join(dir, "victim")
+	if err := os.WriteFile(victim, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	link, dangling, live := filepath.Join(dir, "link"), filepath.Join(dir, "dangling"), filepath.Join(dir, "live")
+	for from, to := range map[string]string{link: victim, dangling: filepath.Join(dir, "fresh")} {
+		if err := os.Symlink(to, from); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, err := net.Listen("unix", live)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	open := filepath.Join(dir, "open")
+	if err := os.Mkdir(open, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(open, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		victim:                     "is a file, not a socket of ours",
+		link:                       "is a symbolic link, not a socket of ours",
+		dangling:                   "is a symbolic link, not a socket of ours",
+		live:                       fmt.Sprintf("another agent answers there (pid %d)", os.Getpid()),
+		filepath.Join(open, "s"):   "everybody may write to",
+		filepath.Join(victim, "s"): "is not a folder",
+		filepath.Join(dir, strings.Repeat("x", 120)): "choose a shorter control.socket",
+	} {
+		o, _ := control(t)
+		o.Path = path
+		c, err := web.ListenControl(o)
+		if err == nil {
+			c.Close()
+			t.Errorf("%s was taken", path)
+			continue
+		}
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q in it", path, err, want)
+		}
+	}
+	if b, err := os.ReadFile(victim); err != nil || string(b) != "precious" {
+		t.Errorf("the file that was there holds %q, %v", b, err)
+	}
+	if _, err := os.Lstat(filepath.Join(dir, "fresh")); err == nil {
+		t.Error("a symbolic link was followed")
+	}
+}
+
+func TestControlReplacesAStaleSocket(t *testing.T) {
+	t.Parallel()
+	o, _ := control(t)
+	if err := os.MkdirAll(filepath.Dir(o.Path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	leave(t, o.Path)
+	o.Group = "no-such-group"
+	c, err := web.ListenControl(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fi, err := os.Lstat(o.Path); err != nil || fi.Mode().Perm() != 0o600 {
+		t.Errorf("without a group the socket is %v, %v", fi.Mode(), err)
+	}
+	t.Run("serving", func(t *testing.T) {
+		during(t, c.Run)
+		if _, err := web.Dial(o.Path).View(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := os.Lstat(o.Path); err == nil {
+		t.Error("the socket is there after the end")
+	}
+}
+
+// raw sends one request as it is written.
+func raw(t *testing.T, path, method, url string, body io.Reader) (int, string, string) {
+	t.Helper()
+	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", path)
+	}}}
+	r, err := http.NewRequestWithContext(t.Context(), method, "http://x"+url, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := c.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var f struct{ Error, Hint string }
+	if err := json.NewDecoder(resp.Body).Decode(&f); err != nil {
+		t.Errorf("%s %s: the answer is no JSON: %v", method, url, err)
+	}
+	return resp.StatusCode, f.Error, f.Hint
+}
+
+func TestControlBadRequests(t *testing.T) {
+	t.Parallel()
+	o, d := running(t)
+	for _, c := range []struct {
+		method, url, body string
+		status            int
+		want              string
+	}{
+		{"GET", "/v2/view", "", 404, "there is no GET /v2/view"},
+		{"POST", "/v1/view", "", 404, "there is no POST /v1/view"},
+		{"POST", "/v1/order", "", 400, "the body cannot be read"},
+		{"POST", "/v1/order", `{"kind": "want", "name": "a", "by": "root"}`, 400, `unknown field "by"`},
+		{"POST", "/v1/order", `{"kind": "want", "name": "a"} {}`, 400, "more than one document"},
+		{"POST", "/v1/order", `{"kind": "want", "name": "` + strings.Repeat("a", 70000) + `"}`, 400, "more than 65536 bytes"},
+		{"POST", "/v1/order", `{"kind": "want", "name": "` + strings.Repeat("a", 2000) + `"}`, 400, "at most 1000 bytes"},
+		{"POST", "/v1/order", `{"kind": "explode", "name": "a"}`, 400, "is no order"},
+		{"POST", "/v1/order", `{"kind": "want"}`, 400, "which container?"},
+		{"POST", "/v1/order", `{"kind": "want", "all": true}`, 400, "takes one container"},
+		{"POST", "/v1/order", `{"kind": "hold", "all": true, "name": "a"}`, 400, "not both"},
+		{"POST", "/v1/order", `{"kind": "hold", "name": "a", "reason": "x"}`, 400, "needs a duration"},
+		{"POST", "/v1/order", `{"kind": "hold", "name": "a", "reason": "x", "for": "9000h"}`, 400, "at most 366 days"},
+		{"POST", "/v1/order", `{"kind": "hold", "name": "a", "reason": "x", "for": 3600}`, 400, "a duration is text with its unit"},
+		{"POST", "/v1/order", `{"kind": "hold", "name": "a", "for": "1h"}`, 400, "needs a reason"},
+		{"POST", "/v1/order", `{"kind": "hold", "name": "a", "for": "1h", "reason": "a\u001b[2Jb"}`, 400, "without control characters"},
+		{"POST", "/v1/order", `{"kind": "release", "name": "a", "for": "1h"}`, 400, "takes no duration"},
+		{"POST", "/v1/outbox/x/retry", "", 400, "no number of an alert"},
+	} {
+		status, text, _ := raw(t, o.Path, c.method, c.url, bytes.NewBufferString(c.body))
+		if status != c.status || !strings.Contains(text, c.want) {
+			t.Errorf("%s %s %.60s: %d %q, want %d %q", c.method, c.url, c.body, status, text, c.status, c.want)
+		}
+	}
+	if d.last() != "" {
+		t.Errorf("an order that is wrong was passed on: %q", d.last())
+	}
+}
