@@ -108,7 +108,7 @@ func (m *machine) settle(why string, ours bool) {
 		m.s.Case.Ours = ours
 	}
 	m.enter(Settling, why)
-	m.s.Looking = nil
+	m.s.Looking, m.s.Actor = nil, nil
 	m.s.Due = m.at.Add(m.p.SettleWithin)
 	for name, ps := range m.s.Probes {
 		if due := m.at.Add(m.p.Probes[name].Grace); ps.Ever && due.After(m.s.Due) {
@@ -147,7 +147,7 @@ func (m *machine) up() {
 		m.s.Clear = m.at
 	}
 	m.enter(Up, "")
-	m.s.Looking = nil
+	m.s.Looking, m.s.Actor, m.s.Granted = nil, nil, false
 }
 
 // how tells in which way it became well.

@@ -237,7 +237,7 @@ func (m *machine) reconsider() {
 	switch m.s.Phase {
 	case New, Off, Deferred, Alerted:
 	case Waiting, Checking, Exhausted:
-		if ph == "" || ph == Alerted {
+		if ph == "" || ph == Alerted || m.s.Looking != nil { // the look that is out will tell
 			return
 		}
 	default:

@@ -118,6 +118,7 @@ func (m *machine) order(o Order) {
 	switch o.Kind {
 	case OrderWant:
 		m.s.Want, m.s.WantBy, m.s.Actor, m.s.Absent = Yes, o.By, nil, false
+		m.s.Granted = m.s.RunState == Stopped // a person's word is worth an attempt of its own
 		m.hope("wanted, by " + o.By)
 		m.reconsider()
 	case OrderUnwant:

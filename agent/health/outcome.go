@@ -78,6 +78,7 @@ func (m *machine) stopLooked() {
 	switch {
 	case m.s.Host.Closed != "":
 		m.rest(Deferred, m.s.Host.Closed)
+		m.s.Granted = true // what we stopped is started again, whatever the budget says by then
 	case m.s.RunState == Stopped:
 		m.enter(Starting, m.s.Why)
 		m.do(Action{Kind: DoStart, Attempt: a.N, Case: m.s.Case.ID, Reason: m.s.Case.What})
@@ -134,9 +135,14 @@ func (m *machine) timers() {
 			s.Due = time.Time{}
 		}
 	}
+	m.phaseTimers()
 	if m.openLate() {
 		m.open()
 	}
+}
+
+func (m *machine) phaseTimers() {
+	s := &m.s
 	switch s.Phase {
 	case Checking, Exhausted:
 		if s.Looking == nil && m.due(s.Due) {

@@ -260,6 +260,12 @@ func TestStepProperties(t *testing.T) {
 	for k, n := range moves {
 		reached[k[1]] += n
 	}
+	inDiagram := told(t)
+	for k, n := range moves {
+		if k[0] != k[1] && len(inDiagram[k]) == 0 {
+			t.Errorf("%d times a random timeline went from %s to %s, which no timeline in testdata tells and the diagram lacks", n, k[0], k[1])
+		}
+	}
 	for _, ph := range Phases() {
 		if ph != Gone && reached[ph] == 0 {
 			t.Errorf("no random timeline reached phase %q", ph)
