@@ -33,7 +33,7 @@ type Options struct {
 	Settings  Settings
 
 	Leftovers  []Leftover            // commands of a predecessor that still run
-	Own        func(pid int) bool    // whether a process is a command of this agent
+	Own        func() []int          // the processes of this agent that change a container now
 	Busy       func(ref string) bool // whether a command that changes the container still runs
 	Stuck      func() []string       // commands abandoned in uninterruptible sleep
 	Queued     func()                // called, from any goroutine, when the outbox has something new
@@ -87,6 +87,7 @@ type Agent struct {
 	poll    atomic.Int64 // time.Duration between lists
 	lastRun atomic.Int64 // of the loop, in Unix nanoseconds
 	turns   atomic.Uint64
+	ready   chan struct{}
 	stopped chan struct{}
 
 	// Owned by the decision goroutine.
@@ -105,9 +106,10 @@ type Agent struct {
 // An instance is one engine instance with what is known of its lists.
 type instance struct {
 	*engine.Instance
-	ref  health.Ref // engine and instance only
-	view health.InstanceView
-	live atomic.Pointer[[]health.Ref] // those whose init the sentinel holds
+	ref   health.Ref // engine and instance only
+	view  health.InstanceView
+	heard bool                         // listed once, or it could not be
+	live  atomic.Pointer[[]health.Ref] // those whose init the sentinel holds
 }
 
 // New makes an Agent and reads what the one before it knew; it does nothing until Run.
@@ -119,7 +121,7 @@ func New(ctx context.Context, o Options) (*Agent, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	a := &Agent{o: o, log: o.Log, inbox: newInbox(), set: o.Settings, survey: o.Settings.Survey,
-		guests: map[health.Ref]*guest{}, metrics: newMetrics(o.Registerer), stopped: make(chan struct{})}
+		guests: map[health.Ref]*guest{}, metrics: newMetrics(o.Registerer), ready: make(chan struct{}), stopped: make(chan struct{})}
 	for _, i := range o.Instances {
 		s := i.Spec()
 		in := &instance{Instance: i, ref: health.Ref{Engine: s.Engine, Instance: s.Instance}}

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -96,12 +97,13 @@ func justDied(j job) health.Process {
 
 // who gives a live command that is doing something to the container; stopping counts before all else.
 func (h *hands) who(j job) *health.Actor {
-	own := h.a.o.Own
-	if own == nil {
-		own = func(int) bool { return false }
+	var own []int
+	if h.a.o.Own != nil {
+		own = h.a.o.Own()
 	}
+	skip := func(pid int) bool { return slices.Contains(own, pid) }
 	var found *health.Actor
-	for _, act := range sentinel.Who(own, func(argv []string) (health.Verb, bool) {
+	for _, act := range sentinel.Who(skip, func(argv []string) (health.Verb, bool) {
 		id, verb, ok := j.inst.Meaning(argv)
 		return verb, ok && id == j.ref.ID && verb != health.VerbStart
 	}) {

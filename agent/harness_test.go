@@ -144,13 +144,12 @@ func (p plan) assemble(w io.Writer) (*assembly, error) {
 	return a, err
 }
 
-func (a *assembly) own(pid int) bool {
+func (a *assembly) own() []int {
+	var pids []int
 	for _, u := range a.exec.Unfinished() {
-		if u.PID == pid {
-			return true
-		}
+		pids = append(pids, u.PID)
 	}
-	return false
+	return pids
 }
 
 func (a *assembly) busy(ref string) bool {

@@ -23,6 +23,7 @@ import (
 	"atalaya/agent/schedule"
 	"atalaya/agent/sentinel"
 	"atalaya/agent/store"
+	"atalaya/agent/web"
 )
 
 // parts are what the running agent is made of.
@@ -37,6 +38,8 @@ type parts struct {
 	dispatcher *notify.Dispatcher
 	schedule   *schedule.Schedule
 	agent      *agent.Agent
+	web        *web.Server // nil: web.listen is off
+	control    *web.Control
 	closers    []func()
 }
 
@@ -54,10 +57,15 @@ type service struct {
 }
 
 func (p *parts) services() []service {
-	return []service{
+	all := []service{
 		{"dispatcher of alerts", p.dispatcher.Run},
 		{"schedule", p.schedule.Run},
+		{"control socket", p.control.Run},
 	}
+	if p.web != nil {
+		all = append(all, service{"metrics and health", p.web.Run})
+	}
+	return all
 }
 
 // assemble makes all parts, or none.
@@ -97,7 +105,10 @@ func assemble(ctx context.Context, c *config.Config, log *slog.Logger) (p *parts
 	}
 	p.dispatcher = notify.NewDispatcher(notify.DispatcherOptions{Store: p.store, Channels: channels, Log: log, Registerer: p.registry, Now: p.agent.Now})
 	p.schedule, err = schedule.New(log, p.registry, schedule.Job{Name: "housekeeping", Spec: c.Housekeeping, Do: p.housekeeping, Jitter: 10 * time.Minute, Seed: p.identity.FQDN})
-	return p, err
+	if err != nil {
+		return nil, err
+	}
+	return p, p.listen()
 }
 
 func (p *parts) makeAgent(ctx context.Context, opened store.Report, run string) error {
@@ -142,14 +153,15 @@ func (p *parts) openEngines(ctx context.Context, run string) ([]*engine.Instance
 	return out, nil
 }
 
-// own reports whether a process is a command of this agent.
-func (p *parts) own(pid int) bool {
+// own gives the processes of this agent that change a container now.
+func (p *parts) own() []int {
+	var pids []int
 	for _, u := range p.exec.Unfinished() {
-		if u.PID == pid {
-			return true
+		if u.PID != 0 {
+			pids = append(pids, u.PID)
 		}
 	}
-	return false
+	return pids
 }
 
 // busy reports whether a command that changes the container still runs.
