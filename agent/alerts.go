@@ -77,7 +77,9 @@ func (t *turn) notice(severity, text, todo string) {
 	al := health.Alert{Schema: health.AlertSchema, Kind: health.AlertNotice, Severity: severity, Host: t.o.Host,
 		Summary: fmt.Sprintf("%s: %s", t.o.Host.FQDN, text), Reason: text, Since: now, At: now, Todo: todo}
 	t.log.Log(context.Background(), level(severity), "notice", "what", text)
-	t.queue(t.set.Channels, al, health.Action{Kind: health.DoTell})
+	if t.set.Mode != health.ModeObserve {
+		t.queue(t.set.Channels, al, health.Action{Kind: health.DoTell})
+	}
 }
 
 // seq numbers the alerts of an incident: 1, 2, …; it goes on where the agent before this one stopped.

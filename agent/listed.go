@@ -45,18 +45,12 @@ func (t *turn) listed(in *instance, l engine.Listing, err error, asked time.Time
 	}
 	t.metrics.lists.WithLabelValues(in.ref.Engine, outcome).Inc()
 	t.journal.observe(in.ref, "list", outcome, "", t.at, t.set.Poll)
+	t.heard(in)
+	before := in.view
+	defer func() { t.tellList(in, before) }()
 	if err != nil {
-		if in.view.Err == "" {
-			t.log.Error("containers cannot be listed; what the kernel and the probes say still counts", "engine", in.ref.Engine, "instance", in.ref.Instance, "err", err)
-		}
 		in.view.Err = err.Error()
 		return
-	}
-	if in.view.Err != "" {
-		t.log.Info("containers can be listed again", "engine", in.ref.Engine, "instance", in.ref.Instance)
-	}
-	if l.Degraded != "" && in.view.Degraded == "" {
-		t.log.Warn("containers are asked one by one, because a list of all hangs", "engine", in.ref.Engine, "instance", in.ref.Instance, "why", l.Degraded)
 	}
 	in.view.Err, in.view.Degraded, in.view.Listed, in.view.Count = "", l.Degraded, t.clock.wall(asked), len(l.Containers)
 	seen := map[health.Ref]bool{}

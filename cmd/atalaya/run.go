@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/signal"
 	"sync"
@@ -69,10 +68,9 @@ func run(ctx context.Context, c *config.Config, o *options, dry bool) error {
 		})
 	}
 	wg.Go(func() { p.reloads(ctx, o) })
-	wg.Go(func() { watchdog(ctx, p, log) })
+	wg.Go(func() { supervised(ctx, p, log) })
 	log.Info("watching", "version", version, "host", p.identity.FQDN, "mode", string(c.Mode), "config", c.Path, "pid", os.Getpid())
 	p.agent.Run(ctx)
-	_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		return cause
 	}
@@ -92,41 +90,10 @@ func (p *parts) reloads(ctx context.Context, o *options) {
 		case <-hup:
 		}
 		notifyReloading()
-		if err := p.reload(o); err != nil {
+		err := p.reload(o)
+		if err != nil {
 			p.log.Error("the configuration was not reloaded; the last good one stays", "err", err)
 		}
-		_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
-	}
-}
-
-// notifyReloading tells systemd, which wants the time of the monotonic clock with it: see sd_notify(3).
-func notifyReloading() {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err == nil {
-		_, _ = daemon.SdNotify(false, fmt.Sprintf("%s\nMONOTONIC_USEC=%d", daemon.SdNotifyReloading, ts.Nano()/1000))
-	}
-}
-
-// watchdog tells systemd that the agent is ready, and then that it lives, for as long as the decision loop turns.
-func watchdog(ctx context.Context, p *parts, log *slog.Logger) {
-	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
-	every, err := daemon.SdWatchdogEnabled(false)
-	if err != nil || every == 0 {
-		<-ctx.Done()
-		return
-	}
-	tick := time.NewTicker(every / 3)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		if err := p.agent.Alive(every); err != nil {
-			log.Error("systemd is not told that the agent lives", "err", err)
-			continue
-		}
-		_, _ = daemon.SdNotify(false, daemon.SdNotifyWatchdog)
+		notifyReloaded(err)
 	}
 }
