@@ -26,13 +26,13 @@ type DispatcherOptions struct {
 }
 
 const (
-	perChannel = 4                // messages under way to one channel
-	idle       = 30 * time.Second // look at least so often: the wall clock may have been set
-	troubled   = 5 * time.Second  // when the store fails
-	unknown    = 5 * time.Minute  // when a channel is not configured (any more)
-	grace      = 3 * time.Second  // for what is under way when we stop
-	recordIn   = 5 * time.Second  // for the store to take an outcome
-	lateAfter  = time.Minute      // less is not worth a word
+	perChannel = 4               // messages under way to one channel
+	idle       = time.Minute     // look at least so often: the wall clock may have been set
+	troubled   = 5 * time.Second // when the store fails
+	unknown    = 5 * time.Minute // when a channel is not configured (any more)
+	grace      = 3 * time.Second // for what is under way when we stop
+	recordIn   = 5 * time.Second // for the store to take an outcome
+	lateAfter  = time.Minute     // less is not worth a word
 )
 
 // A Dispatcher delivers the outbox of a store. Within an incident and channel the order holds: while the first message

@@ -98,8 +98,14 @@ func everythingOnce(t *testing.T, s *store.Store, n int) {
 	if got := notesOf(t, s, incident(0, web1).ID); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("notes %v, want each of %v once and in order", got, want)
 	}
-	if out, err := s.Outbox(t.Context(), true); err != nil || len(out) != n {
+	out, err := s.Outbox(t.Context(), true)
+	if err != nil || len(out) != n {
 		t.Errorf("%d alerts, want %d (%v)", len(out), n, err)
+	}
+	for k, d := range out {
+		if d.Alert.Seq != k {
+			t.Fatalf("alert %d stands at place %d of its line", d.Alert.Seq, k)
+		}
 	}
 	l := load(t, s)
 	if len(l.States) != 1 || l.States[0].Why != fmt.Sprint(n-1) || len(l.Open) != 1 || l.Open[0].Attempts != n-1 || !l.LastAt.Equal(epoch.Add(time.Duration(n-1)*time.Second)) {
@@ -269,6 +275,9 @@ func TestStalledDisk(t *testing.T) {
 	commit(t, s, numbered(n))
 	n++
 	everythingOnce(t, s, n)
+	if err := s.Advance(t.Context(), "none", epoch); err != nil { // whatever was queued before is done after it
+		t.Fatal(err)
+	}
 	if out, err := s.Outbox(t.Context(), false); err != nil || len(out) != n {
 		t.Errorf("a receipt that was withdrawn took effect: %d undelivered of %d, %v", len(out), n, err)
 	}
@@ -327,21 +336,47 @@ func TestCorruptDatabaseIsSetAside(t *testing.T) {
 	}
 }
 
-// The file is damaged while it is open: nothing is lost that the agent still holds.
-func TestCorruptLater(t *testing.T) {
-	dir := t.TempDir()
+// damaged is a store whose file is damaged while it is open: all of it that is not in a cache, but for the first page.
+func damaged(t *testing.T, dir string) *store.Store {
+	t.Helper()
 	s, _ := open(t, store.Options{Dir: dir, Log: slog.New(slog.DiscardHandler)})
 	for n := range 500 {
 		commit(t, s, numbered(n))
 	}
-	// Move everything out of the log, then damage all pages but the first.
+	checkpoint(t, dir) // nothing is left in the log
 	db := filepath.Join(dir, "atalaya.db")
-	checkpoint(t, dir)
 	fi, err := os.Stat(db)
 	if err != nil {
 		t.Fatal(err)
 	}
 	smash(t, db, 4096, int(fi.Size())-4096)
+	return s
+}
+
+func TestCorruptLaterNoticedByAReader(t *testing.T) {
+	dir := t.TempDir()
+	s := damaged(t, dir)
+	if _, err := s.Outbox(t.Context(), true); err == nil {
+		t.Fatal("garbage was read as alerts")
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if out, err := s.Outbox(t.Context(), true); err == nil && len(out) == 0 {
+			break // it is set aside, and reading works again without anybody having written
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("nobody acted on it")
+		}
+	}
+	var lost *store.LostError
+	if err := s.Commit(t.Context(), store.Batch{}); !errors.As(err, &lost) {
+		t.Errorf("the next commit does not say so: %v", err)
+	}
+}
+
+// The file is damaged while it is open: nothing is lost that the agent still holds.
+func TestCorruptLater(t *testing.T) {
+	dir := t.TempDir()
+	s := damaged(t, dir)
 	var lost *store.LostError
 	for n := range 500 {
 		i := incident(n+1, web2)

@@ -30,8 +30,7 @@ func writeForever(dir string) {
 		os.Exit(1)
 	}
 	n, _ := strconv.Atoi(l.Meta["n"])
-	fmt.Println("writing")
-	for {
+	for first := true; ; first = false {
 		n++
 		b := store.Batch{At: epoch.Add(time.Duration(n) * time.Second), Meta: map[string]string{"n": strconv.Itoa(n)}}
 		i := incident(n, web1)
@@ -47,6 +46,9 @@ func writeForever(dir string) {
 			os.Exit(1)
 		}
 		os.WriteFile(dir+"/acknowledged", []byte(strconv.Itoa(n)), 0o600)
+		if first {
+			fmt.Println("writing")
+		}
 	}
 }
 
