@@ -124,7 +124,7 @@ func malformed(err error) bool {
 	return errors.Is(err, errMalformed) || err != nil && classify(err) == faultCorrupt
 }
 
-// check reads every page once: some 200 MiB/s, and MaxBytes bounds them.
+// check reads every page once: 200 MiB took 0.24 s (in the page cache), and MaxBytes bounds them.
 func check(db interface {
 	QueryRow(q string, args ...any) *sql.Row
 }) error {
