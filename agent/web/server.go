@@ -94,7 +94,9 @@ func serve(ctx context.Context, s *http.Server, l net.Listener) error {
 	if s.Shutdown(end) != nil {
 		_ = s.Close() // cuts off what did not finish in time
 	}
-	_ = <-ended // http.ErrServerClosed
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("end serving on %q: %w", l.Addr(), err)
+	}
 	return nil
 }
 

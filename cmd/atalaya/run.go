@@ -8,11 +8,8 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
-	"time"
 
-	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"atalaya/agent/config"
 	"atalaya/agent/health"
@@ -48,7 +45,7 @@ func run(ctx context.Context, c *config.Config, o *options, dry bool) error {
 			return fmt.Errorf("make a store for the dry run: %w", err)
 		}
 		defer os.RemoveAll(dir)
-		c.Store.Dir, c.Evidence.Dir = dir, dir+"/evidence"
+		c.Store.Dir, c.Evidence.Dir, c.Control.Socket, c.Web.Listen = dir, dir+"/evidence", dir+"/control.sock", ""
 		log.Warn("dry run: everything is watched, nothing is touched, nothing is sent")
 	}
 	p, err := assemble(ctx, c, log)
