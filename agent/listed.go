@@ -90,6 +90,9 @@ func (t *turn) sighted(in *instance, s health.Sighting) {
 	g.sight = s
 	t.journal.observe(g.ref, "engine", string(s.State), s.Detail, t.at, t.set.Poll)
 	t.step(g, health.Observation{Sight: &s})
+	if w := t.hostWord(g); !sameWord(w, g.state.Host) { // it may need other links than before
+		t.step(g, health.Observation{Host: &w})
+	}
 	if dead != nil {
 		t.step(g, health.Observation{Death: dead})
 	}

@@ -42,6 +42,15 @@ func (m *memory) noted(t *turn, err error) {
 		t.log.Info("the store can be written again")
 		m.tried = nil
 	}
+	if err != nil {
+		for _, w := range t.work { // what this turn sets going is the one attempt
+			for _, act := range w.acts {
+				if act.Kind == health.DoStart || act.Kind == health.DoRestart {
+					m.allow(w.job.ref)
+				}
+			}
+		}
+	}
 	m.err = err
 	t.metrics.storeFailing.Set(boolean(err != nil))
 }
