@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"net"
@@ -33,7 +34,10 @@ type link struct {
 	up         bool
 }
 
-const resubscribeEvery = time.Second
+const (
+	resubscribeEvery = time.Second
+	maxRereads       = 10 // of one reading that changes interrupt; each takes some 0.1 ms
+)
 
 func newLinks(log *slog.Logger, m *metrics, changed func()) *links {
 	return &links{
@@ -91,19 +95,24 @@ func (l *links) faults() map[string]string {
 	return found
 }
 
-// reread reads all interfaces; l.mu is held.
-func (l *links) reread() {
+// reread reads all interfaces, and says whether it could; l.mu is held. What an interface that came or went meanwhile made
+// inconsistent is read again: that is what happens all the time on a host that has just come up.
+func (l *links) reread() bool {
 	found, err := netlink.LinkList()
+	for tries := 1; errors.Is(err, netlink.ErrDumpInterrupted) && tries < maxRereads; tries++ {
+		found, err = netlink.LinkList()
+	}
 	if err != nil {
 		l.metrics.failed.WithLabelValues(fromLinks).Inc()
 		l.log.Warn("cannot read the interfaces of the host, what was known before is taken as true", "err", err)
-		return
+		return false
 	}
 	clear(l.all)
 	for _, each := range found {
 		l.put(each)
 	}
 	l.read = true
+	return true
 }
 
 // put takes in one interface; l.mu is held.
@@ -139,10 +148,10 @@ func (l *links) session(ctx context.Context) {
 	if err != nil {
 		l.metrics.failed.WithLabelValues(fromLinks).Inc()
 		l.log.Warn("cannot follow the interfaces of the host, reading them every second", "err", err)
-		l.apply(l.reread)
+		l.apply(func() { l.reread() })
 		return
 	}
-	l.apply(func() { l.reread(); l.live = true })
+	l.apply(func() { l.live = l.reread() }) // else they are read whenever they are asked about
 	defer l.apply(func() { l.live = false })
 	stop := context.AfterFunc(ctx, func() { close(done) })
 	for u := range updates {
