@@ -67,11 +67,11 @@ type address struct {
 
 // ports lists the interfaces that have global addresses.
 func ports(h *netlink.Handle) ([]port, error) {
-	links, err := h.LinkList()
+	links, err := whole(h.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("list links: %w", err)
 	}
-	addrs, err := h.AddrList(nil, netlink.FAMILY_ALL)
+	addrs, err := whole(func() ([]netlink.Addr, error) { return h.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, fmt.Errorf("list addresses: %w", err)
 	}

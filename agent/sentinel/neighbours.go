@@ -31,7 +31,7 @@ func DropStaleNeighbours(p health.Process) ([]netip.Addr, error) {
 		return nil, fmt.Errorf("open a netlink socket of the host: %w", err)
 	}
 	defer host.Close()
-	entries, err := host.NeighList(0, netlink.FAMILY_ALL)
+	entries, err := whole(func() ([]netlink.Neigh, error) { return host.NeighList(0, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, fmt.Errorf("list the neighbours of the host: %w", err)
 	}
