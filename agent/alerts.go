@@ -72,10 +72,10 @@ func subjectRef(al health.Alert) string {
 }
 
 // notice tells something that belongs to no container, to every channel.
-func (t *turn) notice(severity, text, todo string) {
+func (t *turn) notice(severity, text string) {
 	now := t.clock.wall(t.at)
 	al := health.Alert{Schema: health.AlertSchema, Kind: health.AlertNotice, Severity: severity, Host: t.o.Host,
-		Summary: fmt.Sprintf("%s: %s", t.o.Host.FQDN, text), Reason: text, Since: now, At: now, Todo: todo}
+		Summary: fmt.Sprintf("%s: %s", t.o.Host.FQDN, text), Reason: text, Since: now, At: now}
 	t.log.Log(context.Background(), level(severity), "notice", "what", text)
 	if t.set.Mode != health.ModeObserve {
 		t.queue(t.set.Channels, al, health.Action{Kind: health.DoTell})

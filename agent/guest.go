@@ -27,8 +27,9 @@ type guest struct {
 	moments  []evidence.Moment
 	tried    []health.Tried // of the open case
 
-	engineLog string // of the latest attempt
-	cgroup    string // of the latest life
+	addrs     []health.Addr // the latest that were known: a stopped container has none, and is known by them
+	engineLog string        // of the latest attempt
+	cgroup    string        // of the latest life
 }
 
 // caseID is the id of the case or of the incident it became; empty when nothing is wrong.
@@ -49,6 +50,14 @@ func (g *guest) remember(at time.Time, text string) {
 // caseEnded forgets what was remembered for the case that is over.
 func (g *guest) caseEnded() {
 	g.moments, g.tried, g.engineLog = nil, nil, ""
+}
+
+// see takes over the engine's latest word.
+func (g *guest) see(s health.Sighting) {
+	g.sight = s
+	if len(s.Addrs) > 0 {
+		g.addrs = s.Addrs
+	}
 }
 
 func (g *guest) name() string {
@@ -86,7 +95,7 @@ func (t *turn) job(g *guest, before health.State) job {
 
 func (g *guest) subject() health.Subject {
 	s := health.Subject{Ref: g.ref.String(), Engine: g.ref.Engine, Instance: g.ref.Instance, ID: g.ref.ID, Name: g.name(), State: g.state.RunState}
-	for _, a := range g.sight.Addrs {
+	for _, a := range g.addrs {
 		s.Addresses = append(s.Addresses, a.Prefix.Addr().String())
 	}
 	return s

@@ -159,10 +159,10 @@ func (t *turn) looked(ref health.Ref, l health.Look) {
 		return
 	}
 	if len(l.Sighting.Addrs) == 0 && l.Sighting.State == health.Running {
-		l.Sighting.Addrs = g.sight.Addrs
+		l.Sighting.Addrs = g.addrs
 	}
 	dead := t.hold(g, l.Sighting)
-	g.sight = *l.Sighting
+	g.see(*l.Sighting)
 	t.journal.observe(g.ref, "engine", string(l.Sighting.State), l.Sighting.Detail, t.at, 0)
 	t.step(g, health.Observation{Look: &l})
 	if dead != nil {

@@ -32,7 +32,7 @@ func (t *turn) hostChanged() {
 		}
 	}
 	if closed != t.closed && closed != "" {
-		t.notice("info", fmt.Sprintf("%s: nothing is started until that is over", closed), "")
+		t.notice("info", fmt.Sprintf("%s: nothing is started until that is over", closed))
 	}
 	t.closed = closed
 	for _, g := range t.guests {

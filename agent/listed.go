@@ -87,7 +87,7 @@ func (t *turn) sighted(in *instance, s health.Sighting) {
 		return
 	}
 	dead := t.hold(g, &s)
-	g.sight = s
+	g.see(s)
 	t.journal.observe(g.ref, "engine", string(s.State), s.Detail, t.at, t.set.Poll)
 	t.step(g, health.Observation{Sight: &s})
 	if w := t.hostWord(g); !sameWord(w, g.state.Host) { // it may need other links than before

@@ -68,7 +68,7 @@ func (a *Agent) load(ctx context.Context) {
 			t.bear(g)
 		}
 		for _, n := range t.o.Notices {
-			t.notice("warning", n, "")
+			t.notice("warning", n)
 		}
 	})
 }

@@ -49,10 +49,10 @@ func (t *turn) tellList(in *instance, before health.InstanceView) {
 	now := in.view
 	switch {
 	case now.Err != "" && before.Err == "":
-		t.notice("warning", fmt.Sprintf("the containers of %s cannot be listed: %s; what the kernel and the probes say still counts", who, now.Err), "")
+		t.notice("warning", fmt.Sprintf("the containers of %s cannot be listed: %s; what the kernel and the probes say still counts", who, now.Err))
 	case now.Degraded != "" && before.Degraded == "" && before.Err == "":
-		t.notice("warning", fmt.Sprintf("the containers of %s are asked one by one, because a list of all hangs: %s", who, now.Degraded), "")
+		t.notice("warning", fmt.Sprintf("the containers of %s are asked one by one, because a list of all hangs: %s", who, now.Degraded))
 	case now.Err == "" && now.Degraded == "" && (before.Err != "" || before.Degraded != ""):
-		t.notice("info", fmt.Sprintf("the containers of %s can be listed again", who), "")
+		t.notice("info", fmt.Sprintf("the containers of %s can be listed again", who))
 	}
 }
