@@ -58,7 +58,7 @@ func evidenceKeys() []key {
 	return []key{
 		{name: "dir", kind: text, def: "/var/lib/atalaya/evidence", check: absolute, doc: "Folder of the bundles."},
 		{name: "before", kind: duration, def: "300ms", high: 30 * second, doc: "How long an action waits, at most, for the evidence it would destroy. 0s: not at all."},
-		{name: "after", kind: duration, def: "2s", high: 5 * minute, doc: "How long evidence is gathered beside and after an action before the bundle is sealed."},
+		{name: "after", kind: duration, def: "2s", high: 5 * minute, doc: "How long evidence is gathered beside and after an action before the bundle is sealed. With 0s for both, no evidence is taken."},
 		{name: "max_age", kind: duration, def: "90d", low: hour, high: 20 * year, doc: "Bundles of resolved incidents are removed when they are older."},
 		{name: "max_bytes", kind: size, def: "2GiB", low: mib, high: 1024 * tib, doc: "Bundles of resolved incidents are removed, the oldest first, when all are larger together."},
 		{name: "level", kind: whole, def: "1", high: 9, doc: "How hard bundles are compressed, from 0 (not) to 9 (slowly)."},

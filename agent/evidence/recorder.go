@@ -42,7 +42,7 @@ type Options struct {
 	Runner     Runner
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
-	Budget     Budget      // zero fields: DefaultBefore, DefaultAfter
+	Budget     Budget      // zero fields: DefaultBefore, DefaultAfter; Before below zero: nothing waits
 	Secrets    *secret.Set // what must not get into a bundle; nil: none known
 	Version    string      // of the agent, for the manifest
 	Level      int         // of compression, 1 (fast) to 9 (small); 0: DefaultLevel
@@ -70,7 +70,9 @@ func New(o Options) (*Recorder, error) {
 	if o.Secrets == nil {
 		o.Secrets = new(secret.Set)
 	}
-	o.Budget.Before = orDefault(o.Budget.Before, DefaultBefore)
+	if o.Budget.Before >= 0 {
+		o.Budget.Before = orDefault(o.Budget.Before, DefaultBefore)
+	}
 	o.Budget.After = orDefault(o.Budget.After, DefaultAfter)
 	o.Level = orDefault(o.Level, DefaultLevel)
 	o.MaxBytes = orDefault(o.MaxBytes, DefaultMaxBytes)

@@ -44,11 +44,19 @@ func (s setup) config(dir, listen string) string {
 		"web: {listen: \"" + listen + "\"}",
 		"control: {socket: " + filepath.Join(dir, "control.sock") + ", group: root}",
 		"store: {dir: " + filepath.Join(dir, "state") + "}",
-		"evidence: {dir: " + filepath.Join(dir, "evidence") + ", before: " + s.before.String() + "}",
+		"evidence: {dir: " + filepath.Join(dir, "evidence") + ", " + s.budget() + "}",
 		"defaults:",
 		"  budget: {attempts: 1000, delays: [0s]}",
 		"  probes: " + probes,
 	}, "\n") + "\n"
+}
+
+// budget is how long evidence may take; without any, none is taken.
+func (s setup) budget() string {
+	if s.before == 0 {
+		return "before: 0s, after: 0s"
+	}
+	return "before: " + s.before.String()
 }
 
 // lxcEngine is the item of engines for a rig's lxcpath.
