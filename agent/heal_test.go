@@ -12,23 +12,6 @@ import (
 	"atalaya/cmd/atalaya-lab/rig"
 )
 
-// newRig is a real LXC installation; the test is skipped, or under CI=true fails, where there cannot be one.
-func newRig(t *testing.T, o rig.LXCOptions) *rig.LXC {
-	t.Helper()
-	rig.Require(t, "root", "lxc", "busybox")
-	return rig.NewLXC(t, o)
-}
-
-// kill9 kills an init and returns when it, and all of its container, has ended.
-func kill9(t *testing.T, l *rig.LXC, name string) {
-	t.Helper()
-	gone := l.HoldInit(name)
-	l.Kill9(name)
-	if err := gone.Wait(patience); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // A killed init is back, serving, and the host reaches it although every start gives it another MAC: with the stale
 // neighbour entry its probe would fail for some 40 s.
 func TestAKilledContainerIsStarted(t *testing.T) {
@@ -160,15 +143,6 @@ func TestACrashLoop(t *testing.T) {
 		t.Errorf("incident: %+v", in)
 	}
 	l.WaitHTTP("web1", patience)
-}
-
-// replace puts an executable text in place of a file, or of a link, which is not followed.
-func replace(t *testing.T, path, text string) {
-	t.Helper()
-	_ = os.Remove(path)
-	if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // Six die at once: two are started at a time, and all come back.
