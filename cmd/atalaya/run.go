@@ -44,7 +44,7 @@ func run(ctx context.Context, c *config.Config, o *options, dry bool) error {
 		if err != nil {
 			return fmt.Errorf("make a store for the dry run: %w", err)
 		}
-		defer os.RemoveAll(dir)
+		defer os.RemoveAll(dir) //nolint:errcheck // in the temporary folder, which is cleared anyway
 		c.Store.Dir, c.Evidence.Dir, c.Control.Socket, c.Web.Listen = dir, dir+"/evidence", dir+"/control.sock", ""
 		log.Warn("dry run: everything is watched, nothing is touched, nothing is sent")
 	}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"atalaya/agent/config"
+	"atalaya/agent/store"
+	"atalaya/agent/web"
+)
+
+func outboxCommand(o *options) *cobra.Command {
+	var all bool
+	show := func(cmd *cobra.Command, _ []string) error {
+		return o.withStore(func(s *store.Store, _ *config.Config) error { return o.outbox(cmd.Context(), s, all) })
+	}
+	listing := &cobra.Command{Use: "list", Short: "List alerts that are not delivered", Args: cobra.NoArgs, RunE: show}
+	cmd := group("outbox", "Alerts on their way: list them, send one again, give one up", listing,
+		o.alertCommand("retry", "Send an alert again now, a dead letter too", (*web.Client).Retry, "will be sent again"),
+		o.alertCommand("drop", "Give an alert up: it is deleted and never sent", (*web.Client).Drop, "is given up"))
+	cmd.RunE = show
+	for _, c := range []*cobra.Command{cmd, listing} {
+		c.Flags().BoolVar(&all, "all", false, "those that were delivered, too")
+	}
+	return cmd
+}
+
+// An alertRow is one row of the outbox, for programs.
+type alertRow struct {
+	ID       int64     `json:"id"`
+	Channel  string    `json:"channel"`
+	Incident string    `json:"incident,omitempty"`
+	Kind     string    `json:"kind"`
+	Summary  string    `json:"summary"`
+	State    string    `json:"state"` // pending, dead, sent
+	Tries    int       `json:"tries"` // that failed
+	Queued   time.Time `json:"queued"`
+	Due      time.Time `json:"due"`
+	Sent     time.Time `json:"sent,omitzero"`
+	Error    string    `json:"error,omitempty"`
+	Receipt  string    `json:"receipt,omitempty"`
+	Key      string    `json:"key"`
+}
+
+func (o *options) outbox(ctx context.Context, s *store.Store, all bool) error {
+	rows, err := s.Outbox(ctx, all)
+	if err != nil {
+		return err
+	}
+	out := []alertRow{}
+	for _, d := range rows {
+		r := alertRow{ID: d.ID, Channel: d.Channel, Incident: d.Alert.Incident, Kind: string(d.Alert.Kind), Summary: d.Alert.Summary, State: "pending",
+			Tries: d.Tries, Queued: d.Queued, Due: d.Due, Sent: d.Sent, Error: d.LastErr, Receipt: d.Receipt, Key: d.Key}
+		if d.Dead {
+			r.State = "dead"
+		}
+		if !d.Sent.IsZero() {
+			r.State = "sent"
+		}
+		out = append(out, r)
+	}
+	if o.json() {
+		return writeJSON(o.screen.out, out)
+	}
+	if len(out) == 0 {
+		fmt.Fprintln(o.screen.out, "every alert is delivered")
+		return nil
+	}
+	t := table{head: []string{"ID", "CHANNEL", "STATE", "QUEUED", "TRIES", "KIND", "WHAT"}}
+	for _, r := range out {
+		st := map[string]style{"dead": red, "pending": yellow, "sent": green}[r.State]
+		text := r.Summary
+		if r.Error != "" && r.State != "sent" {
+			text += "; latest try: " + r.Error
+		}
+		t.add(cell{strconv.FormatInt(r.ID, 10), plain}, cell{clean(r.Channel), plain}, cell{r.State, st}, cell{moment(r.Queued), plain},
+			cell{strconv.Itoa(r.Tries), plain}, cell{r.Kind, plain}, cell{clean(text), plain})
+	}
+	t.print(o.screen)
+	return nil
+}
+
+// alertCommand does something about one alert, by the agent.
+func (o *options) alertCommand(use, short string, act func(*web.Client, context.Context, int64) error, says string) *cobra.Command {
+	return &cobra.Command{
+		Use: use + " ID", Short: short, Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := strconv.ParseInt(args[0], 10, 64)
+			if err != nil || id < 1 {
+				return misused("%q is no number of an alert; 'atalaya outbox' lists them", args[0])
+			}
+			c, err := o.client()
+			if err != nil {
+				return err
+			}
+			if err := act(c, cmd.Context(), id); err != nil {
+				return hinted(err)
+			}
+			if o.json() {
+				return writeJSON(o.screen.out, map[string]any{"id": id, "done": use})
+			}
+			fmt.Fprintf(o.screen.out, "alert %d %s\n", id, says)
+			return nil
+		},
+	}
+}

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"atalaya/agent/config"
+	"atalaya/agent/health"
+	"atalaya/agent/host"
+	"atalaya/agent/store"
+)
+
+func statusCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show what the running agent knows, or, without one, what the last one stored",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			v, err := o.view(cmd.Context())
+			if err != nil {
+				return unsure(err)
+			}
+			if o.json() {
+				v.Instances, v.Containers = list(v.Instances), list(v.Containers)
+				return writeJSON(o.screen.out, v)
+			}
+			printStatus(o.screen, v)
+			return nil
+		},
+	}
+}
+
+// view asks the agent. When it cannot be asked, the store tells what the last one knew, and that is said.
+func (o *options) view(ctx context.Context) (health.View, error) {
+	c, err := o.client()
+	if err != nil {
+		return health.View{}, err
+	}
+	v, err := c.View(ctx)
+	if err == nil {
+		return v, nil
+	}
+	s, cfg, storeErr := o.store()
+	if storeErr != nil {
+		return v, fmt.Errorf("%w\nwithout it: %w", err, storeErr)
+	}
+	defer s.Close()
+	l, loadErr := s.Load(ctx)
+	if loadErr != nil {
+		return v, fmt.Errorf("%w\nwithout it: %w", err, loadErr)
+	}
+	o.say("%v", err)
+	o.say("this is what was stored last, at %s", moment(l.LastAt))
+	return storedView(cfg, l), nil
+}
+
+// storedView is the view that can be had of a store.
+func storedView(c *config.Config, l store.Loaded) health.View {
+	v := health.View{At: l.LastAt, Host: host.Identity(c.Host.Site), Mode: c.Mode, Store: "read without an agent"}
+	for _, s := range l.States {
+		p := c.For(health.Sighting{Ref: s.Ref, Name: s.Name}).Policy
+		k := health.ContainerView{Ref: s.Ref, Name: s.Name, State: s.RunState, Detail: s.Detail, Phase: s.Phase, Since: s.Since, Why: s.Why,
+			Init: s.Init, Intent: health.Intended(p, s), Mode: p.Mode, Hold: s.Hold, Attempts: len(s.Attempts), Wake: s.Wake}
+		if s.Incident != nil {
+			k.Incident = s.Incident.ID
+		}
+		for _, name := range sortedProbes(s) {
+			ps := s.Probes[name]
+			k.Signals = append(k.Signals, health.SignalView{Probe: name, Detail: ps.Detail, Fails: ps.Fails, Failing: ps.Failing})
+		}
+		v.Containers = append(v.Containers, k)
+	}
+	return v
+}
+
+func printStatus(s screen, v health.View) {
+	printHead(s, v)
+	t := table{head: []string{"CONTAINER", "STATE", "PHASE", "FOR", "WANTED", "PROBES", "WHAT"}}
+	for _, k := range v.Containers {
+		st := phaseStyle(k.Phase)
+		t.add(cell{called(k.Ref, k.Name), plain}, cell{string(k.State), st}, cell{string(k.Phase), st}, cell{since(k.Since, v.At), plain},
+			cell{wanted(k.Intent), plain}, cell{signals(k.Signals), plain}, cell{what(k), plain})
+	}
+	if len(t.rows) == 0 {
+		fmt.Fprintln(s.out, "no containers are known")
+		return
+	}
+	t.print(s)
+}
+
+// printHead says whose view it is, and everything that is not as it should be.
+func printHead(s screen, v health.View) {
+	name := v.Host.FQDN
+	if v.Host.Site != "" {
+		name += " (" + v.Host.Site + ")"
+	}
+	if v.PID == 0 {
+		fmt.Fprintln(s.out, s.paint(bold, clean(name))+", no agent running, mode "+string(v.Mode))
+	} else {
+		fmt.Fprintf(s.out, "%s, atalaya %s, mode %s, watching for %s, pid %d\n", s.paint(bold, clean(name)), clean(v.Version), v.Mode,
+			since(v.Started, v.At), v.PID)
+	}
+	for _, i := range v.Instances {
+		line := fmt.Sprintf("%s  %s  %s, listed %s ago", clean(instanceName(i)), clean(i.Where), plural(i.Count, "container"), since(i.Listed, v.At))
+		if i.Listed.IsZero() {
+			line = fmt.Sprintf("%s  %s  not listed yet", clean(instanceName(i)), clean(i.Where))
+		}
+		fmt.Fprintln(s.out, s.paint(dim, line))
+		warn(s, i.Err, "cannot be listed: ")
+		warn(s, i.Degraded, "degraded: ")
+	}
+	warn(s, v.Closed, "nothing is started now: ")
+	if v.PID != 0 && v.Store != "ok" {
+		warn(s, v.Store, "the store: ")
+	}
+	for _, c := range v.Stuck {
+		warn(s, c, "a command hangs in the kernel: ")
+	}
+	fmt.Fprintln(s.out)
+}
+
+func warn(s screen, text, prefix string) {
+	if text != "" {
+		fmt.Fprintln(s.out, s.paint(red, "! "+prefix+clean(text)))
+	}
+}
+
+// what tells in one line what there is to know of a container, beside its state.
+func what(k health.ContainerView) string {
+	var out []string
+	if k.Why != "" && k.Phase != health.Up {
+		out = append(out, k.Why)
+	}
+	if k.Hold != nil && k.Phase != health.Deferred {
+		out = append(out, fmt.Sprintf("on hold until %s, by %s: %s", moment(k.Hold.Until), k.Hold.By, k.Hold.Reason))
+	}
+	if k.Next != "" {
+		out = append(out, "next: "+k.Next)
+	}
+	for _, g := range k.Signals {
+		if g.Failing && g.Detail != "" && !strings.Contains(k.Why, g.Detail) {
+			out = append(out, g.Probe+": "+g.Detail)
+		}
+	}
+	if k.Mode != health.ModeHeal && k.Mode != "" {
+		out = append(out, "mode "+string(k.Mode))
+	}
+	if k.Incident != "" {
+		out = append(out, "incident "+k.Incident)
+	}
+	return clean(strings.Join(out, "; "))
+}
