@@ -31,7 +31,7 @@ func (t *turn) hostChanged() {
 			closed = w.Closed
 		}
 	}
-	if closed != t.closed && closed != "" {
+	if t.closed == "" && closed != "" { // a reason that turns into another, as a planned shutdown does, is no news
 		t.notice("info", fmt.Sprintf("%s: nothing is started until that is over", closed))
 	}
 	t.closed = closed
