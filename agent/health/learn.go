@@ -42,6 +42,7 @@ func (m *machine) life(g Sighting) {
 		if sameLife(g.Init, m.s.Dead) && g.Init.PID != 0 {
 			return // the engine is behind the kernel
 		}
+		m.s.Absent = false // it did not stop while nobody watched, and from here on somebody does
 		if g.Init.PID != 0 && !sameLife(g.Init, m.s.Init) || m.s.Life.IsZero() || g.Init.PID == 0 && m.s.RunState == Stopped {
 			m.lifeBegins(g.Init)
 		} else if g.Init.Start != 0 {
