@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -135,7 +136,7 @@ func (s sink) container(k health.ContainerView, name string) {
 		s.send(s.probeFailing, truth(p.Failing), who(p.Probe)...)
 		if p.Outcome == health.Pass || p.Outcome == health.Fail {
 			s.send(s.probeUp, truth(p.Outcome == health.Pass), who(p.Probe)...)
-			s.send(s.probeTook, float64(p.Took)/1000, who(p.Probe)...)
+			s.send(s.probeTook, math.Round(float64(p.Took)*1000)/1e6, who(p.Probe)...) // a Millis holds whole microseconds
 		}
 	}
 }

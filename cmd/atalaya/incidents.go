@@ -54,7 +54,7 @@ func printIncidents(s screen, all []health.Incident, now time.Time) {
 		fmt.Fprintln(s.out, "no incidents")
 		return
 	}
-	t := table{head: []string{"INCIDENT", "CONTAINER", "OPENED", "LASTED", "ATTEMPTS", "WHAT"}}
+	t := table{head: []string{"INCIDENT", "CONTAINER", "OPENED", "LASTED", "WHAT"}}
 	for _, in := range all {
 		st, lasted, word := green, since(in.Opened, in.Resolved), in.How
 		if in.Resolved.IsZero() {
@@ -64,7 +64,7 @@ func printIncidents(s screen, all []health.Incident, now time.Time) {
 			word += ", escalated"
 		}
 		t.add(cell{in.ID, plain}, cell{called(in.Ref, in.Name), plain}, cell{moment(in.Opened), plain}, cell{lasted, st},
-			cell{fmt.Sprint(in.Attempts), plain}, cell{clean(in.Reason + "; " + word), plain})
+			cell{clean(in.Reason + "; " + word), plain})
 	}
 	t.print(s)
 }

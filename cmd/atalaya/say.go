@@ -91,8 +91,9 @@ func (p *period) Set(s string) error {
 	d, err := time.ParseDuration(s)
 	if n, ok := strings.CutSuffix(s, "d"); err != nil && ok {
 		var days float64
-		days, err = strconv.ParseFloat(n, 64)
-		d = time.Duration(days * 24 * float64(time.Hour))
+		if days, err = strconv.ParseFloat(n, 64); days > 0 && days < 1e5 {
+			d = time.Duration(days * 24 * float64(time.Hour))
+		}
 	}
 	if err != nil || d <= 0 {
 		return fmt.Errorf("write it with its unit: 30m, 12h, 7d")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -12,124 +13,145 @@ type cell struct {
 	style style
 }
 
-// A table is aligned by counting characters. Where a terminal is too narrow for it, the last column is wrapped; where
-// that is not enough, each row becomes a block of lines.
+// A table is aligned by counting characters. Where a terminal is too narrow for it, columns of prose are wrapped, the
+// widest first; where that is not enough, each row becomes a block of lines.
 type table struct {
 	head []string
 	rows [][]cell
 }
 
-// minLast is how narrow the last column may become.
-const minLast = 24
+const (
+	gap     = "  " // between columns
+	minLast = 18   // characters that the last column keeps, though a word be longer
+)
 
 func (t *table) add(cells ...cell) { t.rows = append(t.rows, cells) }
 
 func (t *table) print(s screen) {
 	t.dropEmpty()
-	w := t.widths()
-	last := len(w) - 1
-	if last < 0 {
+	w, ok := t.widths(s.width)
+	if !ok {
+		t.blocks(s)
 		return
 	}
-	fixed := 0
-	for _, n := range w[:last] {
-		fixed += n + 2
+	head := make([]cell, len(t.head))
+	for c, h := range t.head {
+		head[c] = cell{h, bold}
 	}
-	switch {
-	case s.width == 0 || fixed+w[last] <= s.width:
-		t.lines(s, w, w[last])
-	case fixed+minLast <= s.width:
-		t.lines(s, w, s.width-fixed)
-	default:
-		t.blocks(s)
+	for _, r := range append([][]cell{head}, t.rows...) {
+		printRow(s, r, w)
 	}
 }
 
 // dropEmpty leaves out columns that say nothing in any row.
 func (t *table) dropEmpty() {
 	for c := len(t.head) - 1; c >= 0 && len(t.rows) > 0; c-- {
-		said := false
-		for _, r := range t.rows {
-			said = said || r[c].text != ""
-		}
-		if said {
+		if slices.ContainsFunc(t.rows, func(r []cell) bool { return r[c].text != "" }) {
 			continue
 		}
-		t.head = append(t.head[:c:c], t.head[c+1:]...)
-		for i, r := range t.rows {
-			t.rows[i] = append(r[:c:c], r[c+1:]...)
+		t.head = slices.Delete(t.head, c, c+1)
+		for i := range t.rows {
+			t.rows[i] = slices.Delete(t.rows[i], c, c+1)
 		}
 	}
 }
 
-func (t *table) widths() []int {
-	w := make([]int, len(t.head))
+// widths gives each column its width, so that all fit into room; 0 is room enough. It fails when they cannot.
+func (t *table) widths(room int) ([]int, bool) {
+	w, least := make([]int, len(t.head)), make([]int, len(t.head))
+	total := len(gap) * (len(w) - 1)
 	for c, h := range t.head {
-		w[c] = utf8.RuneCountInString(h)
+		w[c], least[c] = utf8.RuneCountInString(h), utf8.RuneCountInString(h)
 		for _, r := range t.rows {
 			w[c] = max(w[c], utf8.RuneCountInString(r[c].text))
-		}
-	}
-	return w
-}
-
-// lines prints rows as lines, the last column wrapped to its room.
-func (t *table) lines(s screen, w []int, room int) {
-	head := make([]cell, len(t.head))
-	for c, h := range t.head {
-		head[c] = cell{h, bold}
-	}
-	last := len(w) - 1
-	for _, r := range append([][]cell{head}, t.rows...) {
-		indent := 0
-		for c, x := range r[:last] {
-			fmt.Fprint(s.out, s.paint(x.style, x.text), strings.Repeat(" ", w[c]-utf8.RuneCountInString(x.text)+2))
-			indent += w[c] + 2
-		}
-		for i, part := range wrap(r[last].text, room) {
-			if i > 0 {
-				fmt.Fprint(s.out, strings.Repeat(" ", indent))
+			for _, word := range strings.Fields(r[c].text) {
+				least[c] = max(least[c], utf8.RuneCountInString(word))
 			}
-			fmt.Fprintln(s.out, s.paint(r[last].style, part))
 		}
+		if c == len(w)-1 {
+			least[c] = min(least[c], max(minLast, utf8.RuneCountInString(h)))
+		}
+		total += w[c]
+	}
+	for ; room > 0 && total > room; total-- {
+		widest := -1
+		for c := range w {
+			if w[c] > least[c] && (widest < 0 || w[c] > w[widest]) {
+				widest = c
+			}
+		}
+		if widest < 0 {
+			return nil, false
+		}
+		w[widest]--
+	}
+	return w, true
+}
+
+// printRow prints one row, on several lines where a cell is wrapped.
+func printRow(s screen, r []cell, w []int) {
+	parts := make([][]string, len(r))
+	height := 1
+	for c, x := range r {
+		parts[c] = wrap(x.text, w[c])
+		height = max(height, len(parts[c]))
+	}
+	for n := range height {
+		var b strings.Builder
+		owed := 0 // blanks that are only needed if something follows
+		for c, x := range r {
+			text := ""
+			if n < len(parts[c]) {
+				text = parts[c][n]
+			}
+			if text != "" {
+				b.WriteString(strings.Repeat(" ", owed) + s.paint(x.style, text))
+				owed = 0
+			}
+			owed += w[c] - utf8.RuneCountInString(text) + len(gap)
+		}
+		fmt.Fprintln(s.out, b.String())
 	}
 }
 
-// blocks prints each row as its own lines, for terminals that are too narrow.
+// blocks prints each row as lines of its own.
 func (t *table) blocks(s screen) {
+	long := 0
+	for _, h := range t.head {
+		long = max(long, utf8.RuneCountInString(h))
+	}
 	for i, r := range t.rows {
 		if i > 0 {
 			fmt.Fprintln(s.out)
 		}
 		for c, x := range r {
-			if x.text == "" {
-				continue
+			if x.text != "" {
+				fmt.Fprintln(s.out, s.paint(dim, t.head[c])+strings.Repeat(" ", long-utf8.RuneCountInString(t.head[c])+1)+s.paint(x.style, x.text))
 			}
-			fmt.Fprintln(s.out, s.paint(dim, t.head[c])+" "+s.paint(x.style, x.text))
 		}
 	}
 }
 
 // wrap breaks text at blanks into lines of at most room characters; a longer word is broken where it must be.
 func wrap(text string, room int) []string {
+	if utf8.RuneCountInString(text) <= room {
+		return []string{text}
+	}
 	var out []string
 	line := ""
 	for _, word := range strings.Fields(text) {
+		if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) <= room {
+			line += " " + word
+			continue
+		}
+		if line != "" {
+			out = append(out, line)
+		}
 		for utf8.RuneCountInString(word) > room {
-			if line != "" {
-				out, line = append(out, line), ""
-			}
 			runes := []rune(word)
 			out, word = append(out, string(runes[:room])), string(runes[room:])
 		}
-		switch {
-		case line == "":
-			line = word
-		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) <= room:
-			line += " " + word
-		default:
-			out, line = append(out, line), word
-		}
+		line = word
 	}
 	return append(out, line)
 }
