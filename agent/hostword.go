@@ -15,7 +15,11 @@ func (a *Agent) word(w host.Word, links []string) health.HostWord {
 
 // hostWord is the host's word for a container, as far as it is known without asking.
 func (a *Agent) hostWord(g *guest) health.HostWord {
-	return a.word(a.o.Watcher.Word(g.inst.Units(), g.inst.Autostarter()), g.sight.Links)
+	w := a.word(a.o.Watcher.Word(g.inst.Units(), g.inst.Autostarter()), g.sight.Links)
+	if g.sight.State == "" { // what it needs is not known yet, so nothing that was missing is known to be back
+		w.Faults = g.state.Host.Faults
+	}
+	return w
 }
 
 // freshWord asks at this moment: a death a millisecond after systemd began to stop the host must not be healed.

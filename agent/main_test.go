@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -9,9 +10,12 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"atalaya/agent/health"
 )
 
 // patience is for the machine, not for the agent: what should happen within milliseconds may take long when ten other
@@ -68,9 +72,21 @@ func beKilled(text string) int {
 		return 2
 	}
 	a.run()
+	go func() {
+		for {
+			if v, err := a.agent.View(context.Background()); err == nil && !slices.ContainsFunc(v.Instances, func(i health.InstanceView) bool { return i.Listed.IsZero() }) {
+				fmt.Fprintln(os.Stderr, watching)
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	return 3
 }
+
+// watching is what a process that is an agent says when it has taken over: all is listed, and what that means is stored.
+const watching = "everything is listed"
 
 // A victim is an agent in a process of its own.
 type victim struct {
@@ -116,5 +132,6 @@ func (p plan) inProcess(t testing.TB) *victim {
 	v := &victim{t: t, cmd: cmd, in: in}
 	t.Cleanup(v.kill)
 	log.showOnFailure(t, "the agent that was killed")
+	until(t, "the agent watches", func() bool { return log.count(watching) > 0 })
 	return v
 }
