@@ -67,6 +67,7 @@ func (a *Agent) load(ctx context.Context) {
 		for _, g := range born {
 			t.bear(g)
 		}
+		t.hostChanged() // it may be going down or coming up already
 		for _, n := range t.o.Notices {
 			t.notice("warning", n)
 		}
