@@ -87,10 +87,9 @@ func root(o *options) *cobra.Command {
 			"  atalaya incidents --since 7d",
 		SilenceUsage: true, SilenceErrors: true,
 		Version:           version,
-		Args:              cobra.NoArgs,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return o.begin(cmd) },
 	}
-	cmd.SuggestionsMinimumDistance = 2
+	grouped(cmd)
 	cmd.PersistentFlags().StringVarP(&o.config, "config", "c", "", "configuration file (default /etc/atalaya/atalaya.yaml, if it exists)")
 	cmd.PersistentFlags().StringVarP(&o.output, "output", "o", "table", "how to print: table or json")
 	complete(cmd, "output", "table", "json")
@@ -101,20 +100,26 @@ func root(o *options) *cobra.Command {
 
 // group is a command that only has others below it.
 func group(use, short string, below ...*cobra.Command) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	cmd := &cobra.Command{Use: use, Short: short}
+	grouped(cmd)
+	cmd.AddCommand(below...)
+	return cmd
+}
+
+// grouped has a command show its help, and name the nearest of those below it when another word follows.
+func grouped(cmd *cobra.Command) {
 	cmd.SuggestionsMinimumDistance = 2
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return nil
 		}
 		text := fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath())
 		if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
-			text += "\n\nDid you mean this?\n\t" + strings.Join(s, "\n\t")
+			text += "; did you mean " + strings.Join(s, " or ") + "?"
 		}
 		return errors.New(text)
 	}
-	cmd.AddCommand(below...)
-	return cmd
 }
 
 // complete names the values of a flag for the shell.

@@ -70,7 +70,7 @@ func (u *outlook) text() string {
 	case health.Up:
 		return ""
 	case health.New:
-		return "would only watch" + why
+		return "would only watch: not seen running here yet; 'atalaya want' has it started"
 	case health.Off:
 		return "would leave it" + why
 	case health.Deferred:

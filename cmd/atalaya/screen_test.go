@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+func fetch(ctx context.Context, url string) (int, []byte, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, b, err
+}
+
+func TestClean(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"web1":                "web1",
+		"señor 網":             "señor 網",
+		"a\x1b[2Jb":           `a\x1b[2Jb`,
+		"two\nlines\ttab\r":   `two\nlines\ttab\r`,
+		"\xff\xfe":            `\xff\xfe`,
+		"\u202egnp.exe":       `\u202egnp.exe`,
+		"a\u0085\u009bb":      `a\u0085\u009bb`,
+		"\u200bhidden\ufffd!": "\\u200bhidden\ufffd!",
+	} {
+		if got := clean(in); got != want {
+			t.Errorf("clean(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func sample() table {
+	t := table{head: []string{"CONTAINER", "STATE", "EMPTY", "WHAT"}}
+	t.add(cell{"lxc/web1", plain}, cell{"running", green}, cell{}, cell{"", plain})
+	t.add(cell{"lxc/señor-database", plain}, cell{"stopped", red}, cell{},
+		cell{"its engine says that there is no such bridge as the one it is to be attached to", plain})
+	return t
+}
+
+func TestTable(t *testing.T) {
+	t.Parallel()
+	for width, want := range map[int]string{
+		0: "CONTAINER           STATE    WHAT\n" +
+			"lxc/web1            running\n" +
+			"lxc/señor-database  stopped  its engine says that there is no such bridge as the one it is to be attached to\n",
+		60: "CONTAINER           STATE    WHAT\n" +
+			"lxc/web1            running\n" +
+			"lxc/señor-database  stopped  its engine says that there is\n" +
+			"                             no such bridge as the one it is\n" +
+			"                             to be attached to\n",
+		20: "CONTAINER lxc/web1\n" +
+			"STATE     running\n\n" +
+			"CONTAINER lxc/señor-database\n" +
+			"STATE     stopped\n" +
+			"WHAT      its engine says that there is no such bridge as the one it is to be attached to\n",
+	} {
+		var b strings.Builder
+		x := sample()
+		x.print(screen{out: &b, width: width})
+		if b.String() != want {
+			t.Errorf("width %d:\n%s\nwant\n%s", width, b.String(), want)
+		}
+		for l := range strings.Lines(b.String()) {
+			if width >= 60 && utf8.RuneCountInString(strings.TrimSpace(l)) > width {
+				t.Errorf("width %d: a line is longer: %q", width, l)
+			}
+		}
+	}
+}
+
+func TestColourIsOnlyForTerminals(t *testing.T) {
+	t.Parallel()
+	f, err := os.Create(t.TempDir() + "/out")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	s := newScreen(f, func(string) string { return "" })
+	if s.colour || s.width != 0 || s.paint(red, "x") != "x" {
+		t.Errorf("a file is painted: %+v", s)
+	}
+}
+
+func TestSpan(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]string{
+		-time.Second: "0 s", 60 * time.Millisecond: "60 ms", 42 * time.Second: "42 s", 3*time.Minute + 5*time.Second: "3 min",
+		2 * time.Hour: "2 h", 2*time.Hour + 5*time.Minute: "2 h 5 min", 49 * time.Hour: "2 d 1 h",
+	} {
+		if got := span(d); got != want {
+			t.Errorf("span(%s) = %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestPeriod(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]time.Duration{"90m": 90 * time.Minute, "7d": 168 * time.Hour, "1.5d": 36 * time.Hour, "1h30m": 90 * time.Minute} {
+		var p period
+		if err := p.Set(in); err != nil || time.Duration(p) != want {
+			t.Errorf("%q is %s, %v", in, time.Duration(p), err)
+		}
+	}
+	for _, in := range []string{"", "10", "d", "-1h", "0s", "1w", "NaNd", "1e300d", "Infd"} {
+		var p period
+		if err := p.Set(in); err == nil {
+			t.Errorf("%q is taken as %s", in, time.Duration(p))
+		}
+	}
+}
