@@ -69,8 +69,8 @@ func (p *parts) services() []service {
 }
 
 // assemble makes all parts, or none.
-func assemble(ctx context.Context, c *config.Config, log *slog.Logger) (p *parts, err error) {
-	p = &parts{log: log, config: c, registry: prometheus.NewRegistry(), identity: host.Identity(c.Host.Site)}
+func assemble(ctx context.Context, c *config.Config, log *slog.Logger) (_ *parts, err error) {
+	p := &parts{log: log, config: c, registry: prometheus.NewRegistry(), identity: host.Identity(c.Host.Site)}
 	defer func() {
 		if err != nil {
 			p.close()
