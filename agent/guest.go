@@ -52,12 +52,14 @@ func (g *guest) caseEnded() {
 	g.moments, g.tried, g.engineLog = nil, nil, ""
 }
 
-// see takes over the engine's latest word.
-func (g *guest) see(s health.Sighting) {
+// see takes over the engine's latest word, and reports whether it has other addresses than before: its probes must know.
+func (g *guest) see(s health.Sighting) (moved bool) {
+	moved = !slices.Equal(g.sight.Addrs, s.Addrs)
 	g.sight = s
 	if len(s.Addrs) > 0 {
 		g.addrs = s.Addrs
 	}
+	return moved
 }
 
 func (g *guest) name() string {

@@ -162,9 +162,12 @@ func (t *turn) looked(ref health.Ref, l health.Look) {
 		l.Sighting.Addrs = g.addrs
 	}
 	dead := t.hold(g, l.Sighting)
-	g.see(*l.Sighting)
+	moved := g.see(*l.Sighting)
 	t.journal.observe(g.ref, "engine", string(l.Sighting.State), l.Sighting.Detail, t.at, 0)
 	t.step(g, health.Observation{Look: &l})
+	if moved {
+		t.aim(g)
+	}
 	if dead != nil {
 		t.step(g, health.Observation{Death: dead})
 	}

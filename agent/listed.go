@@ -87,9 +87,12 @@ func (t *turn) sighted(in *instance, s health.Sighting) {
 		return
 	}
 	dead := t.hold(g, &s)
-	g.see(s)
+	moved := g.see(s)
 	t.journal.observe(g.ref, "engine", string(s.State), s.Detail, t.at, t.set.Poll)
 	t.step(g, health.Observation{Sight: &s})
+	if moved { // or it is not a new life, and was not aimed at by the step: an agent that takes over finds it running
+		t.aim(g)
+	}
 	if w := t.hostWord(g); !sameWord(w, g.state.Host) { // it may need other links than before
 		t.step(g, health.Observation{Host: &w})
 	}
