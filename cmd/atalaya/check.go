@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"atalaya/agent/host"
 	"atalaya/agent/hostexec"
 	"atalaya/agent/store"
+	"atalaya/agent/web"
 )
 
 func checkCommand(o *options) *cobra.Command {
@@ -79,6 +81,7 @@ type checker struct {
 	config *config.Config
 	host   *host.Watcher
 	states map[health.Ref]health.State
+	birth  *health.Birth // of the agent that would act; nil: one is running
 	slots  chan struct{}
 	now    time.Time
 }
@@ -89,6 +92,10 @@ func checkOnce(ctx context.Context, c *config.Config) (report, error) {
 	k := checker{config: c, host: host.New(host.Options{Runner: x}), slots: make(chan struct{}, max(1, c.Limits.Probes)), now: time.Now()}
 	r := report{At: k.now, Host: host.Identity(c.Host.Site), Mode: c.Mode, Containers: []finding{}, Notes: []string{}}
 	k.states, r.Store = remembered(ctx, c)
+	if _, err := web.Dial(c.Control.Socket).View(ctx); errors.Is(err, web.ErrNoAgent) {
+		// Whether the last one ended in order is not for readers of the store: the careful answer is that it did.
+		k.birth = &health.Birth{Boot: r.Host.Boot, Orderly: true}
+	}
 	all, err := lookAt(ctx, c, x)
 	if err != nil {
 		return r, err
@@ -169,7 +176,7 @@ func (k checker) find(g health.Sighting, set config.Container, w health.HostWord
 	if !known {
 		st = health.State{Ref: g.Ref}
 	}
-	u := foresee(set.Policy, st, g, w, k.now)
+	u := foresee(set.Policy, st, k.birth, g, w, k.now)
 	f := finding{Ref: g.Ref, Name: g.Name, State: g.State, Detail: g.Detail, Intent: health.Intended(set.Policy, u.state), Mode: set.Policy.Mode,
 		Phase: u.state.Phase, Hold: u.state.Hold, Signals: list(signals)}
 	does := []string{u.text()}

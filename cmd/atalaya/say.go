@@ -132,7 +132,7 @@ func signals(all []health.SignalView) string {
 		if word == "" {
 			word = "not run yet"
 		}
-		if s.Outcome == health.Pass {
+		if s.Outcome == health.Pass && s.Took > 0 {
 			word += " " + millis(s.Took)
 		}
 		if s.Failing {

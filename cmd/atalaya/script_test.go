@@ -32,7 +32,7 @@ func TestScripts(t *testing.T) {
 		Setup: setUp,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"await": await, "json": isJSON, "setpid": setPID, "alter": alter, "kill9": kill9, "breakconfig": breakConfig,
-			"httpget": httpGet, "envsubst": envSubst,
+			"httpget": httpGet, "envsubst": envSubst, "documented": documented,
 		},
 	})
 }
@@ -66,6 +66,11 @@ func setUp(e *testscript.Env) error {
 	if err := l.Close(); err != nil {
 		return err
 	}
+	source, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	e.Setenv("SOURCE", source)
 	e.Setenv("TZ", "Europe/Madrid")
 	e.Setenv("TERM", "xterm")
 	b, err := os.ReadFile(filepath.Join(e.WorkDir, "rig"))
@@ -174,5 +179,18 @@ func envSubst(ts *testscript.TestScript, _ bool, args []string) {
 	for _, name := range args {
 		text := os.Expand(ts.ReadFile(name), ts.Getenv)
 		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(text), 0o600))
+	}
+}
+
+// documented sees that docs/metrics.md explains every metric of a scrape.
+func documented(ts *testscript.TestScript, _ bool, args []string) {
+	manual, err := os.ReadFile(filepath.Join(ts.Getenv("SOURCE"), "../../docs/metrics.md"))
+	ts.Check(err)
+	for l := range strings.Lines(ts.ReadFile(args[0])) {
+		name, is := strings.CutPrefix(l, "# HELP ")
+		name, _, _ = strings.Cut(name, " ")
+		if is && strings.HasPrefix(name, "atalaya_") && !strings.Contains(string(manual), "`"+name+"`") {
+			ts.Fatalf("docs/metrics.md does not explain %s", name)
+		}
 	}
 }

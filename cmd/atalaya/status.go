@@ -68,10 +68,21 @@ func storedView(c *config.Config, l store.Loaded) health.View {
 			k.Incident = s.Incident.ID
 		}
 		for _, name := range sortedProbes(s) {
-			ps := s.Probes[name]
-			k.Signals = append(k.Signals, health.SignalView{Probe: name, Detail: ps.Detail, Fails: ps.Fails, Failing: ps.Failing})
+			k.Signals = append(k.Signals, storedSignal(name, s.Probes[name]))
 		}
 		v.Containers = append(v.Containers, k)
+	}
+	return v
+}
+
+// storedSignal is what is kept of the outcomes of a probe.
+func storedSignal(name string, p health.ProbeState) health.SignalView {
+	v := health.SignalView{Probe: name, Detail: p.Detail, Fails: p.Fails, Failing: p.Failing}
+	switch {
+	case p.Fails > 0:
+		v.Outcome = health.Fail
+	case p.Life:
+		v.Outcome = health.Pass
 	}
 	return v
 }
@@ -141,7 +152,7 @@ func what(k health.ContainerView) string {
 		out = append(out, "next: "+k.Next)
 	}
 	for _, g := range k.Signals {
-		if g.Failing && g.Detail != "" && !strings.Contains(k.Why, g.Detail) {
+		if (g.Failing || g.Outcome == health.Fail || g.Outcome == health.Unsure) && g.Detail != "" && !strings.Contains(k.Why, g.Detail) {
 			out = append(out, g.Probe+": "+g.Detail)
 		}
 	}

@@ -19,13 +19,17 @@ type outlook struct {
 	acts   []health.Action
 }
 
-// foresee steps a state, stored or blank, with what an engine and the host say at this moment.
-func foresee(p health.Policy, s health.State, g health.Sighting, w health.HostWord, now time.Time) *outlook {
+// foresee steps a state, stored or blank, with what an engine and the host say at this moment; with a birth, as an agent would
+// that begins now.
+func foresee(p health.Policy, s health.State, b *health.Birth, g health.Sighting, w health.HostWord, now time.Time) *outlook {
 	u := &outlook{policy: p, state: s, at: now}
 	if s.Last.After(now) {
 		u.at = s.Last
 	}
 	g.At = time.Time{} // it is as fresh as can be
+	if b != nil {
+		u.step(health.Observation{Birth: b})
+	}
 	u.step(health.Observation{Host: &w})
 	u.step(health.Observation{Sight: &g})
 	u.looked(g, w)

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"atalaya/agent/config"
+)
+
+// TestManual: docs/cli.md names every command and every flag that there is.
+func TestManual(t *testing.T) {
+	t.Parallel()
+	b, err := os.ReadFile("../../docs/cli.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	manual := string(b)
+	var each func(*cobra.Command)
+	each = func(c *cobra.Command) {
+		if c.HasSubCommands() {
+			for _, below := range c.Commands() {
+				each(below)
+			}
+			return
+		}
+		if !strings.Contains(manual, "| `"+c.CommandPath()+"` |") {
+			t.Errorf("docs/cli.md has no row for '%s'", c.CommandPath())
+		}
+	}
+	each(root(&options{}))
+	for _, flag := range []string{"--config", "--output", "--open", "--since", "--limit", "--for", "--reason", "--all", "--to", "--dry-run"} {
+		if !strings.Contains(manual, flag) {
+			t.Errorf("docs/cli.md does not name %s", flag)
+		}
+	}
+}
+
+// TestDefaultSocket: where commands ask when no configuration can be read is where the agent listens by default.
+func TestDefaultSocket(t *testing.T) {
+	t.Parallel()
+	path := t.TempDir() + "/empty.yaml"
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Control.Socket != defaultSocket {
+		t.Errorf("the agent listens on %q, the commands ask at %q", c.Control.Socket, defaultSocket)
+	}
+}
