@@ -122,7 +122,7 @@ func (m *machine) attempt(verb Verb) {
 		}
 	}
 	if verb == VerbStart && !m.room.Start || verb == VerbRestart && !m.room.Restart {
-		m.wait(m.at.Add(time.Second), m.room.Why)
+		m.wait(time.Time{}, m.room.Why)
 		m.s.Queue = true
 		return
 	}

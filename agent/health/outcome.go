@@ -44,6 +44,9 @@ func (m *machine) startLooked() {
 		case a.Already && m.s.Incident == nil && a.Verb == VerbStart:
 			m.rebooted()
 		default:
+			if a.Verb == VerbRestart && m.s.Init.PID == 0 && !m.s.Life.After(a.At) {
+				m.lifeBegins(Process{}) // nothing else tells this life from the one before it
+			}
 			a.Err, a.Cause = "", ""
 			m.open()
 			m.do(Action{Kind: DoCapture, Attempt: a.N, Case: m.s.Case.ID, After: true})
@@ -150,9 +153,12 @@ func (m *machine) phaseTimers() {
 			m.ask()
 		}
 	case Waiting:
-		if s.Looking == nil && (m.due(s.Due) || s.Queue && m.hasRoom()) {
+		switch {
+		case s.Looking == nil && (m.due(s.Due) || s.Queue && m.hasRoom()):
 			m.enter(Checking, s.Why)
 			m.ask()
+		case s.Queue && !m.hasRoom() && m.room.Why != "":
+			s.Why = m.room.Why
 		}
 	case Starting, Stopping:
 		if s.Looking == nil && (m.due(s.Due) || m.due(s.Since.Add(m.phaseLimit()))) {
@@ -243,6 +249,10 @@ func (m *machine) wake() time.Time {
 		at(c.Begun.Add(m.p.OpenWithin))
 	}
 	switch s.Phase {
+	case Waiting:
+		if s.Queue { // whether there is room by then is seen without asking anybody
+			at(m.at.Add(time.Second))
+		}
 	case Starting, Stopping:
 		at(s.Since.Add(m.phaseLimit()))
 	case Settling:

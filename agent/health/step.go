@@ -139,6 +139,10 @@ func (m *machine) seenStopped() {
 	switch m.s.Phase {
 	case Up, Settling:
 		m.suspect(CaseDown, false, "", "the engine lists it as stopped")
+	case Waiting:
+		if m.s.Case != nil && m.s.Case.Kind == CaseSick { // it waited to be restarted; a start is another matter
+			m.suspect(CaseDown, false, "", "the engine lists it as stopped")
+		}
 	case Alerted, Off, Deferred:
 		m.reconsider()
 	}

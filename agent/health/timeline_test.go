@@ -62,6 +62,7 @@ type player struct {
 	seq       uint64
 	room      Room
 	autostart Tri
+	nopid     bool
 	mark      string
 	config    string
 }
@@ -120,12 +121,14 @@ func (pl *player) given(t *testing.T, words []string) {
 			pl.p.Want = Tri(v)
 		case "autostart":
 			pl.autostart = Tri(v)
+		case "nopid":
+			pl.nopid = true
 		case "noprobes":
 			pl.p.Probes = nil
 		case "attempts":
 			pl.p.Attempts, _ = strconv.Atoi(v)
 		case "room":
-			pl.room = Room{Start: v == "yes", Restart: v == "yes", Why: "no room"}
+			pl.room = Room{Start: v != "no", Restart: v == "yes", Why: "no room"} // start: for the dead only
 		case "mark":
 			pl.mark = v
 		case "config":
@@ -144,6 +147,9 @@ func (pl *player) sighting(word string) *Sighting {
 	g := &Sighting{Ref: Ref{Engine: "lxc", ID: "web1"}, Name: "web1", Mark: pl.mark, Config: pl.config, State: RunState(st), Autostart: pl.autostart}
 	switch g.State {
 	case Running, Paused:
+		if pl.nopid {
+			break
+		}
 		g.Init = Process{PID: pl.pid, Start: uint64(pl.pid)}
 	}
 	return g
@@ -177,8 +183,11 @@ func (pl *player) observation(t *testing.T, words []string) Observation {
 			verb = VerbStop
 		}
 		o.Done = &Done{Attempt: n, Verb: verb, Err: v}
-		if v == "already" {
+		switch v {
+		case "already":
 			o.Done.Err, o.Done.Already = "", true
+		case "restarted":
+			o.Done.Err, o.Done.Verb = "", VerbRestart
 		}
 	case "want", "unwant", "hold", "release":
 		d, _ := time.ParseDuration(v)
