@@ -19,7 +19,7 @@ import (
 	"atalaya/probes"
 )
 
-// Options are what an Agent is made of. All but Leftovers, Own, Stuck, Delivered and Registerer are needed.
+// Options are what an Agent is made of. Store, Sentinel and Settings are needed.
 type Options struct {
 	Version   string
 	Host      health.Host
@@ -28,7 +28,7 @@ type Options struct {
 	Orderly   bool // the agent before this one ended in order
 	Instances []*engine.Instance
 	Sentinel  *sentinel.Sentinel // run by the agent
-	Watcher   *host.Watcher      // run by the agent
+	Watcher   *host.Watcher      // run by the agent; nil: nothing is known of the host
 	Recorder  *evidence.Recorder // nil: no evidence is taken
 	Settings  Settings
 
@@ -114,8 +114,8 @@ type instance struct {
 
 // New makes an Agent and reads what the one before it knew; it does nothing until Run.
 func New(ctx context.Context, o Options) (*Agent, error) {
-	if o.Store == nil || o.Sentinel == nil || o.Watcher == nil || o.Settings.Setup == nil {
-		return nil, errors.New("agent: a store, a sentinel, a host watcher and settings are needed")
+	if o.Store == nil || o.Sentinel == nil || o.Settings.Setup == nil {
+		return nil, errors.New("agent: a store, a sentinel and settings are needed")
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -148,7 +148,9 @@ func (a *Agent) Run(ctx context.Context) {
 	defer wg.Wait()
 	defer cancel()
 	wg.Go(func() { a.run(ctx, "sentinel", a.o.Sentinel.Run) })
-	wg.Go(func() { a.run(ctx, "host watcher", a.o.Watcher.Run) })
+	if a.o.Watcher != nil {
+		wg.Go(func() { a.run(ctx, "host watcher", a.o.Watcher.Run) })
+	}
 	wg.Go(func() { a.pump(ctx) })
 	wg.Go(func() { a.prober.run(ctx) })
 	for _, in := range a.inst {
@@ -168,13 +170,17 @@ func (a *Agent) run(ctx context.Context, what string, f func(context.Context) er
 
 // pump carries what the kernel and the host say into the inbox.
 func (a *Agent) pump(ctx context.Context) {
+	var changes <-chan struct{}
+	if a.o.Watcher != nil {
+		changes = a.o.Watcher.Changes()
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case e := <-a.o.Sentinel.Events():
 			a.inbox.put(func(t *turn) { t.died(e) })
-		case <-a.o.Watcher.Changes():
+		case <-changes:
 			a.inbox.put(func(t *turn) { t.hostChanged() })
 		}
 	}

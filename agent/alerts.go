@@ -132,6 +132,9 @@ func (t *turn) next(g *guest, kind health.AlertKind) string {
 	}
 	switch s.Phase {
 	case health.Waiting, health.Exhausted:
+		if s.Queue {
+			return "an attempt as soon as there is room: " + s.Why
+		}
 		return fmt.Sprintf("next attempt at %s", t.clock.wall(s.Due).Format(time.RFC3339))
 	case health.Settling:
 		return "waiting for it to be well"

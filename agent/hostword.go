@@ -10,12 +10,23 @@ import (
 
 // word turns what the host says of an engine, and what a container needs of the host, into the core's words.
 func (a *Agent) word(w host.Word, links []string) health.HostWord {
+	if a.o.Watcher == nil {
+		return health.HostWord{}
+	}
 	return health.HostWord{Closed: w.Closed, Going: w.Going, Faults: a.o.Watcher.Missing(links)}
+}
+
+// known is what the host says of an engine, as far as it is known without asking.
+func (a *Agent) known(in *instance) host.Word {
+	if a.o.Watcher == nil {
+		return host.Word{}
+	}
+	return a.o.Watcher.Word(in.Units(), in.Autostarter())
 }
 
 // hostWord is the host's word for a container, as far as it is known without asking.
 func (a *Agent) hostWord(g *guest) health.HostWord {
-	w := a.word(a.o.Watcher.Word(g.inst.Units(), g.inst.Autostarter()), g.sight.Links)
+	w := a.word(a.known(g.inst), g.sight.Links)
 	if g.sight.State == "" { // what it needs is not known yet, so nothing that was missing is known to be back
 		w.Faults = g.state.Host.Faults
 	}
@@ -24,6 +35,9 @@ func (a *Agent) hostWord(g *guest) health.HostWord {
 
 // freshWord asks at this moment: a death a millisecond after systemd began to stop the host must not be healed.
 func (a *Agent) freshWord(ctx context.Context, in *instance, links []string) health.HostWord {
+	if a.o.Watcher == nil {
+		return health.HostWord{}
+	}
 	return a.word(a.o.Watcher.Ask(ctx, in.Units(), in.Autostarter()), links)
 }
 
@@ -31,7 +45,7 @@ func (a *Agent) freshWord(ctx context.Context, in *instance, links []string) hea
 func (t *turn) hostChanged() {
 	closed := ""
 	for _, in := range t.inst {
-		if w := t.o.Watcher.Word(in.Units(), in.Autostarter()); w.Closed != "" {
+		if w := t.known(in); w.Closed != "" {
 			closed = w.Closed
 		}
 	}

@@ -88,6 +88,9 @@ func (t *turn) step(g *guest, o health.Observation) {
 	if !next.Same(before) {
 		t.dirty[g] = true
 	}
+	if in := next.Incident; in != nil && before.Incident != nil && *in != *before.Incident { // alerts bring the rest
+		t.batch.Incidents = append(t.batch.Incidents, *in)
+	}
 	if next.Phase != before.Phase && before.Phase != "" {
 		if text := t.turned(before, next); text != "" {
 			t.note(g, "phase", text)

@@ -62,6 +62,9 @@ func (t *turn) containerView(g *guest) health.ContainerView {
 	switch s.Phase {
 	case health.Waiting, health.Exhausted:
 		c.Next = "attempt at " + t.clock.wall(s.Due).Format("15:04:05")
+		if s.Queue {
+			c.Next = "attempt as soon as there is room"
+		}
 	}
 	for _, p := range g.setup.Probes {
 		sv := g.signals[p.Spec.Name]

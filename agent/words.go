@@ -20,6 +20,9 @@ func (t *turn) turned(before, next health.State) string {
 	case health.Checking:
 		return next.Why + "; it is looked at once more before anything is done"
 	case health.Waiting, health.Exhausted:
+		if next.Queue {
+			return next.Why + "; it follows as soon as there is room"
+		}
 		return fmt.Sprintf("%s; next attempt in %s", next.Why, next.Due.Sub(t.at).Round(100*time.Millisecond))
 	case health.Settling:
 		return next.Why
