@@ -32,7 +32,7 @@ func (a *Agent) untilWake() time.Duration {
 	now := a.clock.now()
 	d := heartbeat
 	for _, g := range a.guests {
-		if w := g.state.Wake; !w.IsZero() && w.Sub(now) < d {
+		if w := g.state.Wake; g.born && !w.IsZero() && w.Sub(now) < d {
 			d = w.Sub(now)
 		}
 	}
@@ -63,8 +63,8 @@ func (a *Agent) turn(events []func(*turn)) {
 	for _, e := range events {
 		e(t)
 	}
-	for _, g := range a.guests {
-		if w := g.state.Wake; !w.IsZero() && !t.at.Before(w) {
+	for _, g := range a.guests { // what awaits a predecessor's command has no policy yet, and sleeps
+		if w := g.state.Wake; g.born && !w.IsZero() && !t.at.Before(w) {
 			t.step(g, health.Observation{})
 		}
 	}
