@@ -56,6 +56,11 @@ func (u unit) going() bool {
 // coming says whether the unit is being started, or about to be.
 func (u unit) coming() bool { return u.active == "activating" || u.job == "start" }
 
+// firstComing says whether it is being started for the first time in this boot, and not again by somebody.
+func (u unit) firstComing() bool {
+	return u.coming() && !u.going() && u.stopped.IsZero() && u.went.IsZero()
+}
+
 // judge gives the Word about an engine with these units.
 func judge(f facts, units []string, autostarter string, now time.Time) Word {
 	w := Word{Boot: f.boot}
@@ -63,7 +68,7 @@ func judge(f facts, units []string, autostarter string, now time.Time) Word {
 		w.Closed, w.Going = "the host is shutting down (systemd is stopping)", true
 		return w
 	}
-	if auto := f.units[autostarter]; autostarter != "" && auto.coming() && now.Sub(f.booted) < BootWithin && !auto.going() {
+	if auto := f.units[autostarter]; autostarter != "" && auto.firstComing() && now.Sub(f.booted) < BootWithin {
 		w.Booting = true
 		w.Closed = fmt.Sprintf("the host came up at %s and %s is still starting its containers", clock(f.booted), autostarter)
 		return w

@@ -79,6 +79,18 @@ func TestWords(t *testing.T) {
 			lxc: unit{active: "activating", job: "start", started: at(3 * time.Second)}, now: 9 * time.Minute,
 			want: Word{Closed: say("the host came up at CLOCK and lxc.service is still starting its containers", 0), Booting: true},
 		},
+		"restarted while booting": {
+			lxc: unit{active: "activating", job: "restart", started: at(0)}, now: time.Minute,
+			want: Word{Closed: "lxc.service is being restarted", Going: true},
+		},
+		"restarted soon after boot, starting": {
+			lxc: unit{active: "activating", job: "start", started: at(50 * time.Second), went: at(49 * time.Second)}, now: time.Minute,
+			want: Word{Closed: "lxc.service is starting its containers"},
+		},
+		"restarted soon after boot, says systemctl": {
+			lxc: unit{active: "activating", started: at(50 * time.Second), stopped: at(49 * time.Second)}, now: time.Minute,
+			want: Word{Closed: "lxc.service is starting its containers"},
+		},
 		"booting for too long": {
 			lxc: unit{active: "activating", job: "start", started: at(0)}, now: 11 * time.Minute,
 		},
