@@ -7,9 +7,9 @@ import (
 	"atalaya/agent/store"
 )
 
-// flushEvery is how old what was observed may get before it is written, when nothing else is committed meanwhile. Only a
-// loss of power costs it, and then the run ends a minute early.
-const flushEvery = time.Minute
+// flushEvery is how old the length of a run that goes on may get before it is written. What ends a run is written at once;
+// an agent that is killed loses so much of the end of a run in which nothing happened.
+const flushEvery = 5 * time.Minute
 
 // A journal keeps every observation as runs: the same outcome at the same pace is one row, however long it lasts.
 type journal struct {
@@ -50,7 +50,7 @@ func (j *journal) drop(ref health.Ref) {
 	}
 }
 
-// due gives what is to be written now: what ended with any commit; all, once a minute or when the agent ends.
+// due gives what is to be written now: what ended with any commit; all, every five minutes or when the agent ends.
 func (j *journal) due(at time.Time, now bool) []store.Run {
 	all := at.Sub(j.written) >= flushEvery
 	if !all && !now {

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"container/heap"
 	"context"
 	"fmt"
 	"hash/fnv"
@@ -18,7 +19,7 @@ const (
 	slot = 100 * time.Millisecond
 	// perSlot is how many probes a slot holds before another one is used: enough to share the wake-up, few enough not to
 	// look like a flood.
-	perSlot = 16
+	perSlot = 64
 )
 
 // A prober runs all probes of all containers, each at its own pace, with one cap for the host.
@@ -29,7 +30,7 @@ type prober struct {
 
 	mu      sync.Mutex
 	targets map[health.Ref]*target
-	count   int
+	queue   queue
 }
 
 // A target is one running container with its probes.
@@ -42,12 +43,41 @@ type target struct {
 
 // A run is one probe of one container.
 type run struct {
-	probe Probe
-	hash  uint32
-	due   time.Time
-	seq   uint64
-	busy  bool
-	hurry time.Duration // how soon again, until it passes; 0: at its own pace
+	target *target
+	place  int // in the queue; -1: it is not wanted any more
+	probe  Probe
+	hash   uint32
+	due    time.Time
+	seq    uint64
+	busy   bool
+	hurry  time.Duration // how soon again, until it passes; 0: at its own pace
+}
+
+// A queue is the runs by when they are due: a heap.
+type queue []*run
+
+// Len, Less, Swap, Push and Pop are heap.Interface's.
+func (q queue) Len() int           { return len(q) }
+func (q queue) Less(i, j int) bool { return q[i].due.Before(q[j].due) }
+func (q queue) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].place, q[j].place = i, j
+}
+
+// Push adds a run at the end.
+func (q *queue) Push(x any) {
+	r := x.(*run) //nolint:forcetypeassert // nothing else is in it
+	r.place = len(*q)
+	*q = append(*q, r)
+}
+
+// Pop takes the last.
+func (q *queue) Pop() any {
+	old := *q
+	r := old[len(old)-1]
+	r.place = -1
+	*q = old[:len(old)-1]
+	return r
 }
 
 func newProber(a *Agent, atOnce int) *prober {
@@ -90,12 +120,10 @@ func (p *prober) put(tg *target, hurry bool) {
 	defer p.mu.Unlock()
 	now := time.Now()
 	old := p.targets[tg.ref]
-	if old != nil {
-		p.count -= len(old.runs)
-	}
+	p.unqueue(old)
 	p.targets[tg.ref] = tg
-	p.count += len(tg.runs)
 	for _, r := range tg.runs {
+		r.target = tg
 		r.due = p.next(r, now)
 		if o := old.find(r.probe.Spec.Name); o != nil && old.init == tg.init {
 			r.seq, r.hurry = max(r.seq, o.seq), o.hurry
@@ -106,6 +134,7 @@ func (p *prober) put(tg *target, hurry bool) {
 		if hurry && (old == nil || old.init != tg.init || r.hurry == 0) {
 			r.due, r.hurry = now, 20*time.Millisecond
 		}
+		heap.Push(&p.queue, r)
 	}
 	p.poke()
 }
@@ -125,9 +154,16 @@ func (tg *target) find(name string) *run {
 func (p *prober) remove(ref health.Ref) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if old := p.targets[ref]; old != nil {
-		p.count -= len(old.runs)
-		delete(p.targets, ref)
+	p.unqueue(p.targets[ref])
+	delete(p.targets, ref)
+}
+
+func (p *prober) unqueue(tg *target) {
+	if tg == nil {
+		return
+	}
+	for _, r := range tg.runs {
+		heap.Remove(&p.queue, r.place)
 	}
 }
 
@@ -142,7 +178,7 @@ func (p *prober) poke() {
 // in use than fill well.
 func (p *prober) next(r *run, now time.Time) time.Time {
 	every := r.probe.Every
-	n := max(1, min(int64(every/slot), int64(p.count/perSlot)))
+	n := max(1, min(int64(every/slot), int64(len(p.queue)/perSlot)))
 	offset := (time.Duration(int64(r.hash)%n) * every / time.Duration(n)).Truncate(slot)
 	at := now.Truncate(every).Add(offset)
 	for !at.After(now) {
@@ -182,21 +218,20 @@ type aimed struct {
 func (p *prober) takeDue(now time.Time) (due []aimed, until time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	until = time.Hour
-	for _, tg := range p.targets {
-		for _, r := range tg.runs {
-			if !r.due.After(now) {
-				r.due = p.next(r, now)
-				if !r.busy {
-					r.busy = true
-					r.seq++
-					due = append(due, aimed{tg, r, r.seq})
-				}
-			}
-			until = min(until, r.due.Sub(now))
+	for len(p.queue) > 0 && !p.queue[0].due.After(now) {
+		r := p.queue[0]
+		r.due = p.next(r, now)
+		heap.Fix(&p.queue, 0)
+		if !r.busy {
+			r.busy = true
+			r.seq++
+			due = append(due, aimed{r.target, r, r.seq})
 		}
 	}
-	return due, until
+	if len(p.queue) == 0 {
+		return due, time.Hour
+	}
+	return due, p.queue[0].due.Sub(now)
 }
 
 func (p *prober) probe(ctx context.Context, d aimed) {
@@ -231,8 +266,9 @@ func (p *prober) again(r *run, o health.Outcome) bool {
 	case o == health.Pass:
 		r.hurry = 0
 	default:
-		if soon := time.Now().Add(r.hurry); soon.Before(r.due) {
+		if soon := time.Now().Add(r.hurry); soon.Before(r.due) && r.place >= 0 {
 			r.due = soon
+			heap.Fix(&p.queue, r.place)
 			p.poke()
 		}
 		r.hurry = r.hurry * 3 / 2
