@@ -52,12 +52,16 @@ func startGroup(c Command) (*group, error) {
 	g := &group{argv: c.Argv, started: time.Now(), out: outR, err: errR, exited: make(chan struct{})}
 	g.cmd = &exec.Cmd{
 		Path: path, Args: c.Argv, Env: c.environ(), Dir: c.dir(), Stdout: outW, Stderr: errW,
-		SysProcAttr: &syscall.SysProcAttr{Setpgid: true},
+		// An agent that is killed leaves no hung lxc-ls behind. Linux sends it when the thread ends that forked, and the Go
+		// runtime ends none but those of goroutines that ended while locked to one, which start no commands.
+		SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
 	}
 	if err := g.cmd.Start(); err != nil {
 		g.closePipes()
 		return nil, err
 	}
+	// Our unit's OOM adjustment is for us alone: a command in a guest would keep it.
+	plainProcess(g.pid(), false)
 	if s, err := readStat(g.pid()); err == nil {
 		g.start = s.start
 	}

@@ -64,6 +64,8 @@ func play(role string, args []string) error {
 		return half(args[0], args[1], args[2:])
 	case "read": // ARGV…: as an agent that cannot fork
 		return say(New(Options{}).Read(context.Background(), Command{Argv: args, Timeout: 5 * time.Second}))
+	case "hang": // PIDFILE: read for ever, killed by somebody
+		return say(New(Options{}).Read(context.Background(), Command{Argv: []string{"sh", "-c", "echo $$ > $0; exec sleep 1000", args[0]}, Timeout: time.Hour}))
 	case "nproc": // as an agent whose user may start nothing more
 		if err := noMoreProcesses(); err != nil {
 			return err

@@ -3,6 +3,7 @@ package hostexec
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -199,5 +200,41 @@ func TestRefusesToPileUpStuckChildren(t *testing.T) {
 	}
 	if got := h.Read(t.Context(), Command{Argv: []string{"true"}}); !strings.Contains(got.Failure, "not started: 64 earlier commands") {
 		t.Errorf("%+v", got)
+	}
+}
+
+// An agent that is killed takes what it only reads with along: nobody would ever end it.
+func TestReadEndsWithTheAgent(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "pid")
+	agent := exec.Command(self(t), file)
+	agent.Args[0], agent.Env = "agent", append(os.Environ(), "HOSTEXEC_ROLE=hang")
+	if err := agent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pid []byte
+	until(t, "the command runs", func() bool { pid, _ = os.ReadFile(file); return len(bytes.TrimSpace(pid)) > 0 })
+	if err := agent.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = agent.Wait() // killed, by us
+	gone(t, string(pid), 1)
+}
+
+// The OOM adjustment of the agent is not that of what it reads with, which may be a command in a customer's container.
+func TestReadHasNoOOMAdjustment(t *testing.T) {
+	t.Parallel()
+	cmd := exec.Command("sh", "-c", "echo 300 > /proc/self/oom_score_adj && exec \"$0\" \"$@\"", self(t), "sh", "-c", "sleep 0.2; cat /proc/self/oom_score_adj")
+	cmd.Env = append(os.Environ(), "HOSTEXEC_ROLE=read")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got Transcript
+	if err := json.Unmarshal(out, &got); err != nil {
+		t.Fatal(err)
+	}
+	if string(got.Stdout) != "0\n" {
+		t.Errorf("%s", got.Text())
 	}
 }
