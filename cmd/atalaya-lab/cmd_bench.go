@@ -37,6 +37,7 @@ func benchCommand() *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&o.Agent, "agent", "bin/atalaya", "the agent's binary")
+	f.StringVar(&o.UnitFile, "unit", "systemd/atalaya.service", "the agent's unit")
 	f.StringSliceVar(&o.Only, "only", nil, "parts to measure: "+strings.Join(bench.Parts(), ", ")+" (all)")
 	f.IntVar(&o.Kills, "kills", 200, "kills per contender")
 	f.IntVar(&o.Windows, "windows", 5, "windows of which the medians are printed")
@@ -65,6 +66,7 @@ func floorCommand() *cobra.Command {
 	f.StringVar(&o.Path, "path", "", "the lxcpath whose running containers it keeps running")
 	f.StringVar(&urls, "urls", "", "file of URLs to GET, one a line")
 	f.StringVar(&tcp, "tcp", "", "file of host:port to connect to, one a line")
+	f.BoolVar(&o.Units, "units", false, "start by systemd-run, in a transient unit")
 	f.DurationVar(&o.Every, "every", 10*time.Second, "how often it lists and probes")
 	return c
 }

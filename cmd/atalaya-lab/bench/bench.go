@@ -20,18 +20,19 @@ import (
 
 // Options say what is measured and for how long.
 type Options struct {
-	Agent   string        // the agent's binary
-	Lab     string        // the lab's own, which is the floor too
-	Only    []string      // of kills, rest, probes; empty: all
-	Kills   int           // per contender
-	Windows int           // measured windows; medians of them are printed
-	Window  time.Duration // one window; a multiple of the 10 s of polls and probes
-	Out     io.Writer
-	Stage   *rig.Stage // cleans up the containers
+	Agent    string        // the agent's binary
+	Lab      string        // the lab's own, which is the floor too
+	UnitFile string        // atalaya.service
+	Only     []string      // of kills, unit, rest, probes; empty: all
+	Kills    int           // per contender
+	Windows  int           // measured windows; medians of them are printed
+	Window   time.Duration // one window; a multiple of the 10 s of polls and probes
+	Out      io.Writer
+	Stage    *rig.Stage // cleans up the containers
 }
 
 // Parts are the names that Options.Only takes.
-func Parts() []string { return []string{"kills", "rest", "probes"} }
+func Parts() []string { return []string{"kills", "unit", "rest", "probes"} }
 
 const (
 	probeEvery = 10 * time.Second
@@ -59,7 +60,7 @@ func Run(ctx context.Context, o Options) error {
 	parts := []struct {
 		name    string
 		measure func(context.Context) error
-	}{{"kills", r.kills}, {"rest", r.rest}, {"probes", r.probes}}
+	}{{"kills", r.kills}, {"unit", r.unit}, {"rest", r.rest}, {"probes", r.probes}}
 	for _, p := range parts {
 		if len(o.Only) > 0 && !slices.Contains(o.Only, p.name) {
 			continue

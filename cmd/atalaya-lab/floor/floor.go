@@ -22,6 +22,7 @@ import (
 // Options say what to watch. All parts are optional.
 type Options struct {
 	Path  string        // lxcpath whose running containers are held, started again and listed
+	Units bool          // start by systemd-run, in a transient unit that nothing is inherited from
 	URLs  []string      // asked by GET every Every
 	TCP   []string      // connected to every Every
 	Every time.Duration // of lists and of probes
@@ -173,7 +174,11 @@ func (w *watcher) heal(fd int, detected time.Time) {
 	delete(w.names, fd)
 	w.mu.Unlock()
 	_ = unix.Close(fd) // leaves the epoll set too
-	cmd := exec.Command("lxc-start", "-P", w.o.Path, "-n", name)
+	argv := []string{"lxc-start", "-P", w.o.Path, "-n", name}
+	if w.o.Units {
+		argv = append([]string{"systemd-run", "-q", "--collect", "--wait", "--pipe", "-p", "Type=forking", "-p", "KillMode=none"}, argv...)
+	}
+	cmd := exec.Command(argv[0], argv[1:]...)
 	if err := cmd.Start(); err != nil {
 		return
 	}
