@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -81,21 +82,10 @@ func assemble(ctx context.Context, c *config.Config, log *slog.Logger) (_ *parts
 	p.exec = hostexec.New(hostexec.Options{Dir: filepath.Join(run, "commands"), Log: log, Registerer: p.registry})
 	p.closers = append(p.closers, p.exec.Close)
 	var opened store.Report
-	p.store, opened, err = store.Open(store.Options{Dir: c.Store.Dir, Log: log, Registerer: p.registry, MaxAge: c.Store.MaxAge, MaxBytes: c.Store.MaxBytes})
-	if err != nil {
+	if opened, err = p.openStore(); err != nil {
 		return nil, err
 	}
-	p.closers = append(p.closers, func() {
-		if err := p.store.Close(); err != nil {
-			log.Error("the store was not closed in order", "err", err)
-		}
-	})
-	p.recorder, err = evidence.New(evidence.Options{Dir: c.Evidence.Dir, Runner: p.exec, Log: log, Registerer: p.registry,
-		Budget: evidence.Budget{Before: c.Evidence.Before, After: c.Evidence.After}, Secrets: c.Secrets, Version: version, Level: c.Evidence.Level})
-	if err != nil {
-		log.Error("no evidence can be taken; healing and alerts go on without", "err", err)
-		p.recorder = nil
-	}
+	p.openEvidence()
 	if err = p.makeAgent(ctx, opened, run); err != nil {
 		return nil, err
 	}
@@ -109,6 +99,48 @@ func assemble(ctx context.Context, c *config.Config, log *slog.Logger) (_ *parts
 		return nil, err
 	}
 	return p, p.listen()
+}
+
+// openStore opens the state folder. One that cannot be used keeps nobody from being watched: what it should hold is then
+// held in memory, and that is said loudly.
+func (p *parts) openStore() (opened store.Report, err error) {
+	o := store.Options{Dir: p.config.Store.Dir, Log: p.log, Registerer: p.registry, MaxAge: p.config.Store.MaxAge, MaxBytes: p.config.Store.MaxBytes}
+	p.store, opened, err = store.Open(o)
+	if err != nil && !errors.Is(err, store.ErrLocked) && !errors.Is(err, store.ErrNewer) {
+		p.log.Error("the state folder cannot be used: this agent remembers nothing beyond its own end", "dir", o.Dir, "err", err)
+		cause := err
+		o.Dir, o.Registerer = "", nil
+		p.store, opened, err = store.Open(o)
+		opened.Degraded = cause
+	}
+	if err != nil {
+		return opened, err
+	}
+	p.closers = append(p.closers, func() {
+		if err := p.store.Close(); err != nil {
+			p.log.Error("the store was not closed in order", "err", err)
+		}
+	})
+	return opened, nil
+}
+
+// openEvidence makes the recorder, unless none is wanted. Without one, healing and alerts go on.
+func (p *parts) openEvidence() {
+	c := p.config.Evidence
+	if c.Before == 0 && c.After == 0 {
+		return
+	}
+	budget := evidence.Budget{Before: c.Before, After: c.After}
+	if budget.Before == 0 {
+		budget.Before = -1
+	}
+	var err error
+	p.recorder, err = evidence.New(evidence.Options{Dir: c.Dir, Runner: p.exec, Log: p.log, Registerer: p.registry,
+		Budget: budget, Secrets: p.config.Secrets, Version: version, Level: c.Level})
+	if err != nil {
+		p.log.Error("no evidence can be taken; healing and alerts go on without", "err", err)
+		p.recorder = nil
+	}
 }
 
 func (p *parts) makeAgent(ctx context.Context, opened store.Report, run string) error {
@@ -205,6 +237,10 @@ func notices(r store.Report) []string {
 
 // housekeeping deletes what has outlived its time.
 func (p *parts) housekeeping(ctx context.Context) error {
+	keep := p.config.Evidence
+	if err := p.store.Retire(ctx, p.agent.Now().Add(-keep.MaxAge), keep.MaxBytes); err != nil {
+		return fmt.Errorf("retire old bundles: %w", err)
+	}
 	pruned, err := p.store.Prune(ctx, p.agent.Now())
 	if err != nil {
 		return fmt.Errorf("prune the store: %w", err)
