@@ -29,6 +29,7 @@ type setup struct {
 	before  time.Duration // evidence.before: how long a start waits for evidence
 	probe   string        // the YAML of one probe of every container, or ""
 	running int           // containers that must be known to run before it counts as ready
+	poll    time.Duration // between lists; 0: the default
 }
 
 // config is the agent's file: everything in dir, and a budget that never runs out,
@@ -40,6 +41,7 @@ func (s setup) config(dir, listen string) string {
 	}
 	return strings.Join([]string{
 		"mode: heal",
+		s.pace(),
 		"engines: [" + s.engine + "]",
 		"web: {listen: \"" + listen + "\"}",
 		"control: {socket: " + filepath.Join(dir, "control.sock") + ", group: root}",
@@ -49,6 +51,14 @@ func (s setup) config(dir, listen string) string {
 		"  budget: {attempts: 1000, delays: [0s]}",
 		"  probes: " + probes,
 	}, "\n") + "\n"
+}
+
+// pace keeps lists out of a measurement of something else.
+func (s setup) pace() string {
+	if s.poll == 0 {
+		return ""
+	}
+	return fmt.Sprintf("poll: %s\npoll_held: %s", s.poll, s.poll)
 }
 
 // budget is how long evidence may take; without any, none is taken.

@@ -122,7 +122,7 @@ func (r *run) probesAgent(ctx context.Context, kind string, s *server) (cost, er
 		return cost{}, err
 	}
 	probe := fmt.Sprintf("{name: web, kind: %s, port: %d, every: 10s, on_fail: alert}", kind, s.port)
-	a, err := startAgent(ctx, r.Agent, dir, setup{engine: listEngine(list), probe: probe, running: targets})
+	a, err := startAgent(ctx, r.Agent, dir, setup{engine: listEngine(list), probe: probe, running: targets, poll: 10 * time.Minute})
 	if err != nil {
 		return cost{}, err
 	}
