@@ -48,6 +48,12 @@ func readerPragmas() url.Values {
 	}
 }
 
+// heapIndex is SQLite's way to the file by which the index of the log is kept in this process's own memory. Usually it is
+// a file mapped into memory, and on a disk that stalls a write to that is a page fault that does not return: not a system
+// call, so the Go runtime waits for that goroutine at its next collection, and with it every other one. Seen with fsfreeze:
+// the whole agent stood still. It keeps other processes from the database; see snapshot.
+const heapIndex = "unix-excl"
+
 func dsn(path string, q url.Values) string {
 	u := url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}
 	return u.String()
@@ -56,6 +62,7 @@ func dsn(path string, q url.Values) string {
 // A database is one open file: one connection that writes and a few that read.
 type database struct {
 	path   string // empty: in memory
+	copied string // the folder of a snapshot, which goes with it
 	wr, rd *sql.DB
 	stmts  map[query]*sql.Stmt // of wr
 }
@@ -81,8 +88,11 @@ func openDatabase(path string) (d *database, fresh bool, err error) {
 		if err = touch(path); err != nil {
 			return d, false, err
 		}
-		if d.wr, err = sql.Open("sqlite", dsn(path, writerPragmas())); err == nil {
-			d.rd, err = sql.Open("sqlite", dsn(path, readerPragmas()))
+		wr, rd := writerPragmas(), readerPragmas()
+		wr.Set("vfs", heapIndex)
+		rd.Set("vfs", heapIndex)
+		if d.wr, err = sql.Open("sqlite", dsn(path, wr)); err == nil {
+			d.rd, err = sql.Open("sqlite", dsn(path, rd))
 		}
 	}
 	if err != nil {
@@ -148,6 +158,9 @@ func (d *database) close() error {
 	}
 	if d.wr != nil {
 		errs = append(errs, d.wr.Close())
+	}
+	if d.copied != "" {
+		errs = append(errs, os.RemoveAll(d.copied))
 	}
 	return errors.Join(errs...)
 }

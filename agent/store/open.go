@@ -173,8 +173,8 @@ func (s *Store) start(r *Report) error {
 	return nil
 }
 
-// OpenReadOnly opens the store of dir for reading, beside a running agent or without one. It takes no lock and changes
-// nothing; what would write returns ErrReadOnly. A malformed database is an error here: setting aside is the agent's.
+// OpenReadOnly opens the store of dir for reading, beside a running agent, then from a copy, or without one. It takes no lock and
+// changes nothing; what would write returns ErrReadOnly. A malformed database is an error here: setting aside is the agent's.
 func OpenReadOnly(dir string) (*Store, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {

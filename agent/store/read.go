@@ -14,11 +14,14 @@ import (
 )
 
 // openReader opens the database without writing. Where nothing may be written at all, not even SQLite's shared index
-// (a read-only file system), and no agent is at it, the file is read as it lies there.
+// (a read-only file system), and no agent is at it, the file is read as it lies there. Beside an agent a copy is read.
 func openReader(dir, path string) (*database, error) {
+	if held(dir) {
+		return openSnapshot(path)
+	}
 	d, err := tryReader(path, false)
-	if err == nil || held(dir) {
-		return d, err
+	if err == nil {
+		return d, nil
 	}
 	if fi, walErr := os.Stat(path + "-wal"); walErr == nil && fi.Size() > 0 {
 		return nil, err // its newest part is in the log: without it the answer would be wrong
