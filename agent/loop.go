@@ -81,7 +81,7 @@ func (a *Agent) turn(events []func(*turn)) {
 
 // step has the core decide about one observation.
 func (t *turn) step(g *guest, o health.Observation) {
-	o.At, o.Room = t.at, t.survey.Room(t.at)
+	o.At, o.Room = t.at, t.room(g)
 	before := g.state
 	next, acts := health.Step(g.setup.Policy, before, o)
 	g.state = next
@@ -124,10 +124,8 @@ func (t *turn) ordered(g *guest, before health.State, acts []health.Action) {
 			t.survey.Begin(g.ref, t.at, act.Kind == health.DoRestart && !act.Hard)
 			t.note(g, "action", does(act))
 			t.metrics.attempts.WithLabelValues(string(act.Kind)).Inc()
-			if t.memory.failing() && !t.memory.allow(g.ref) {
-				t.note(g, "action", "held back: the store cannot be written, and one attempt was made already")
-				t.survey.End(g.ref)
-				continue
+			if t.memory.failing() {
+				t.memory.spend(g.ref)
 			}
 			rest = append(rest, act)
 		case health.DoOpen, health.DoUpdate, health.DoEscalate, health.DoResolve, health.DoTell:
@@ -165,6 +163,9 @@ func (t *turn) commit() {
 	}
 	t.batch.Runs = t.journal.due(t.at, t.flush || len(t.batch.States) > 0)
 	if len(t.batch.States)+len(t.batch.Forget)+len(t.batch.Runs)+len(t.batch.Notes)+len(t.batch.Alerts)+len(t.batch.Meta) == 0 {
+		if t.memory.failing() && t.o.Store.Health() == nil {
+			t.memory.noted(t, nil)
+		}
 		return
 	}
 	t.batch.At = t.at

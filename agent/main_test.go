@@ -29,6 +29,9 @@ func TestMain(m *testing.M) {
 	if text := os.Getenv(childEnv); text != "" {
 		os.Exit(beKilled(text))
 	}
+	if dir := os.Getenv(thawEnv); dir != "" {
+		os.Exit(thawLater(dir))
+	}
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
 		_ = flag.Set("test.parallel", "8") // the tests wait for containers, not for the processor
@@ -39,6 +42,24 @@ func TestMain(m *testing.M) {
 		code = 1
 	}
 	os.Exit(code)
+}
+
+// thawEnv names a folder: this binary then only sees to it that its file system does not stay frozen.
+const thawEnv = "ATALAYA_TEST_THAW"
+
+// thawLater thaws when the test ends, however it ends, or after 90 s, also if the test itself stands still by then.
+func thawLater(dir string) int {
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		_, _ = io.Copy(io.Discard, os.Stdin)
+	}()
+	select {
+	case <-over:
+	case <-time.After(90 * time.Second):
+	}
+	_ = exec.Command("fsfreeze", "-u", dir).Run() // refused when it is not frozen any more
+	return 0
 }
 
 // noneLeft says which goroutines of ours live on although every agent has ended.

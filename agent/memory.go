@@ -16,16 +16,21 @@ type memory struct {
 
 func (m *memory) failing() bool { return m.err != nil }
 
-// allow grants the one attempt.
-func (m *memory) allow(ref health.Ref) bool {
-	if m.tried[ref] {
-		return false
-	}
+// spend takes the one attempt.
+func (m *memory) spend(ref health.Ref) {
 	if m.tried == nil {
 		m.tried = map[health.Ref]bool{}
 	}
 	m.tried[ref] = true
-	return true
+}
+
+// room is what the host has room for: nothing for a container that had its one attempt. It waits, spends no budget
+// meanwhile, and goes on when the store is well.
+func (t *turn) room(g *guest) health.Room {
+	if t.memory.failing() && t.memory.tried[g.ref] {
+		return health.Room{Why: "the store cannot be written, and one attempt was made already"}
+	}
+	return t.survey.Room(t.at)
 }
 
 // noted takes in how a commit went, and says so when that changed.
@@ -46,7 +51,7 @@ func (m *memory) noted(t *turn, err error) {
 		for _, w := range t.work { // what this turn sets going is the one attempt
 			for _, act := range w.acts {
 				if act.Kind == health.DoStart || act.Kind == health.DoRestart {
-					m.allow(w.job.ref)
+					m.spend(w.job.ref)
 				}
 			}
 		}
