@@ -104,12 +104,15 @@ func raise(t *testing.T, o rig.SystemdOptions) tower {
 
 // with is the same host, ending another test on failure: a subtest's. It shows what the agent said when that failed.
 func (h tower) with(t *testing.T) tower {
-	s := tower{h.Systemd.With(t), t}
+	s := tower{h.With(t), t}
 	t.Cleanup(func() {
 		if t.Failed() {
 			// Without the stacks of an agent that the watchdog ended.
 			t.Logf("the agent's journal:\n%s", s.Exec("journalctl", "-u", "atalaya", "-g", "level=|atalaya.service", "-n", "120", "--no-pager", "-o", "short-precise").Stdout)
 			t.Logf("hooks:\n%s", s.read("/var/log/hooks"))
+			if s.Exec("true").Exit != 0 {
+				return // it is down, and knows nothing
+			}
 			v, _ := s.view()
 			text, _ := json.MarshalIndent(v.Containers, "", " ")
 			t.Logf("what it knows: %s", text)
