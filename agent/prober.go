@@ -3,13 +3,11 @@ package agent
 import (
 	"container/heap"
 	"context"
-	"fmt"
 	"hash/fnv"
 	"sync"
 	"time"
 
 	"atalaya/agent/health"
-	"atalaya/agent/sentinel"
 	"atalaya/probes"
 )
 
@@ -51,33 +49,6 @@ type run struct {
 	seq    uint64
 	busy   bool
 	hurry  time.Duration // how soon again, until it passes; 0: at its own pace
-}
-
-// A queue is the runs by when they are due: a heap.
-type queue []*run
-
-// Len, Less, Swap, Push and Pop are heap.Interface's.
-func (q queue) Len() int           { return len(q) }
-func (q queue) Less(i, j int) bool { return q[i].due.Before(q[j].due) }
-func (q queue) Swap(i, j int) {
-	q[i], q[j] = q[j], q[i]
-	q[i].place, q[j].place = i, j
-}
-
-// Push adds a run at the end.
-func (q *queue) Push(x any) {
-	r := x.(*run) //nolint:forcetypeassert // nothing else is in it
-	r.place = len(*q)
-	*q = append(*q, r)
-}
-
-// Pop takes the last.
-func (q *queue) Pop() any {
-	old := *q
-	r := old[len(old)-1]
-	r.place = -1
-	*q = old[:len(old)-1]
-	return r
 }
 
 func newProber(a *Agent, atOnce int) *prober {
@@ -277,52 +248,4 @@ func (p *prober) again(r *run, o health.Outcome) bool {
 		}
 	}
 	return hurried
-}
-
-// probed takes in one outcome.
-func (t *turn) probed(ref health.Ref, every time.Duration, sig health.Signal, res probes.Result) {
-	g := t.guests[ref]
-	if g == nil || sig.Init != g.state.Init && sig.Init.PID != 0 {
-		return
-	}
-	t.metrics.probes.WithLabelValues(string(sig.Outcome)).Inc()
-	t.journal.observe(ref, "probe:"+sig.Probe, string(sig.Outcome), sig.Detail, t.at, every)
-	old := g.signals[sig.Probe]
-	if sig.Outcome != old.Outcome && old.Outcome != "" {
-		t.remark(g, "probe", fmt.Sprintf("probe %q: %s%s", sig.Probe, sig.Outcome, because(sig.Detail)))
-	}
-	if sig.Outcome == health.Fail {
-		if g.failures == nil {
-			g.failures = map[string]probes.Result{}
-		}
-		g.failures[sig.Probe] = res
-	}
-	if res.Warning != "" && old.Detail != res.Warning {
-		t.log.Warn("a probe passes, with a warning", "container", ref.String(), "probe", sig.Probe, "warning", res.Warning)
-	}
-	detail := sig.Detail
-	if sig.Outcome == health.Pass && res.Warning != "" {
-		detail = res.Warning
-	}
-	g.signals[sig.Probe] = health.SignalView{Probe: sig.Probe, Outcome: sig.Outcome, Detail: detail, Took: health.ToMillis(sig.Took), At: t.clock.wall(t.at)}
-	ever := g.state.Probes[sig.Probe].Ever
-	t.step(g, health.Observation{Signal: &sig})
-	if !ever && g.state.Probes[sig.Probe].Ever {
-		t.note(g, "probe", fmt.Sprintf("probe %q passes for the first time", sig.Probe))
-	}
-}
-
-// inside tries a probe of a container from inside its own network namespace.
-func (a *Agent) inside(ctx context.Context, j job, name string) health.Outcome {
-	if j.state.Init.PID == 0 {
-		return ""
-	}
-	for _, pr := range j.setup.Probes {
-		if pr.Spec.Name != name || pr.Spec.Kind == probes.Exec {
-			continue
-		}
-		g := probes.Guest{Addrs: j.sight.Addrs, Dial: sentinel.Dialer(j.state.Init)}
-		return probes.Run(ctx, pr.Spec, pr.Run, g).Outcome
-	}
-	return ""
 }

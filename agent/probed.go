@@ -1,0 +1,59 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"atalaya/agent/health"
+	"atalaya/agent/sentinel"
+	"atalaya/probes"
+)
+
+// probed takes in one outcome.
+func (t *turn) probed(ref health.Ref, every time.Duration, sig health.Signal, res probes.Result) {
+	g := t.guests[ref]
+	if g == nil || sig.Init != g.state.Init && sig.Init.PID != 0 {
+		return
+	}
+	t.metrics.probes.WithLabelValues(string(sig.Outcome)).Inc()
+	t.journal.observe(ref, "probe:"+sig.Probe, string(sig.Outcome), sig.Detail, t.at, every)
+	old := g.signals[sig.Probe]
+	if sig.Outcome != old.Outcome && old.Outcome != "" {
+		t.remark(g, "probe", fmt.Sprintf("probe %q: %s%s", sig.Probe, sig.Outcome, because(sig.Detail)))
+	}
+	if sig.Outcome == health.Fail {
+		if g.failures == nil {
+			g.failures = map[string]probes.Result{}
+		}
+		g.failures[sig.Probe] = res
+	}
+	if res.Warning != "" && old.Detail != res.Warning {
+		t.log.Warn("a probe passes, with a warning", "container", ref.String(), "probe", sig.Probe, "warning", res.Warning)
+	}
+	detail := sig.Detail
+	if sig.Outcome == health.Pass && res.Warning != "" {
+		detail = res.Warning
+	}
+	g.signals[sig.Probe] = health.SignalView{Probe: sig.Probe, Outcome: sig.Outcome, Detail: detail, Took: health.ToMillis(sig.Took), At: t.clock.wall(t.at)}
+	ever := g.state.Probes[sig.Probe].Ever
+	t.step(g, health.Observation{Signal: &sig})
+	if !ever && g.state.Probes[sig.Probe].Ever {
+		t.note(g, "probe", fmt.Sprintf("probe %q passes for the first time", sig.Probe))
+	}
+}
+
+// inside tries a probe of a container from inside its own network namespace.
+func (a *Agent) inside(ctx context.Context, j job, name string) health.Outcome {
+	if j.state.Init.PID == 0 {
+		return ""
+	}
+	for _, pr := range j.setup.Probes {
+		if pr.Spec.Name != name || pr.Spec.Kind == probes.Exec {
+			continue
+		}
+		g := probes.Guest{Addrs: j.sight.Addrs, Dial: sentinel.Dialer(j.state.Init)}
+		return probes.Run(ctx, pr.Spec, pr.Run, g).Outcome
+	}
+	return ""
+}
