@@ -70,7 +70,15 @@ func (s *Store) suspect() {
 	if s.readOnly {
 		return
 	}
-	s.w.post(func(tx *sql.Tx) error { return check(tx) })
+	s.w.post(func(tx *sql.Tx) error {
+		d := s.current()
+		if d.rd != d.wr { // as the readers see it: the writer may have all of a small database in its cache, and see no harm
+			if err := check(d.rd); malformed(err) {
+				return err
+			}
+		}
+		return check(tx)
+	})
 }
 
 // takeLost gives the news of a lost database once.
