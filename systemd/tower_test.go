@@ -52,25 +52,28 @@ if [ -e /var/lib/lab/fail-$3-$1 ]; then rm /var/lib/lab/fail-$3-$1; exit 1; fi
 exit 0
 `
 
-// built is the agent's binary, static as it is shipped, made once per test process.
+// binFolder names the environment variable with the folder that the binaries are built into, and that ends with the tests.
+const binFolder = "ATALAYA_SYSTEMD_TEST_BIN"
+
+// built is the folder with the binaries, static as they are shipped, made once per test process.
 var built = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "atalaya-systemd-test-")
-	if err != nil {
-		return "", err
-	}
+	dir := os.Getenv(binFolder)
 	cmd := exec.Command("go", "build", "-trimpath", "-o", dir+"/", "../cmd/atalaya", "../cmd/atalaya-lab")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return dir, fmt.Errorf("build the agent: %w\n%s", err, out)
+		return "", fmt.Errorf("build the agent: %w\n%s", err, out)
 	}
 	return dir, nil
 })
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if dir, _ := built(); dir != "" {
-		_ = os.RemoveAll(dir)
+	dir, err := os.MkdirTemp("", "atalaya-systemd-test-")
+	if err != nil {
+		panic(err)
 	}
+	_ = os.Setenv(binFolder, dir) // fails for odd names only
+	code := m.Run()
+	_ = os.RemoveAll(dir)
 	os.Exit(code)
 }
 
