@@ -13,24 +13,14 @@ import (
 
 // This file knows when this host came up and how its boots are told apart.
 
-// initialPID is the inode of the initial pid namespace, PROC_PID_INIT_INO of <linux/proc_ns.h>.
-const initialPID = 0xEFFFFFFC
-
-// BootID tells boots of this host apart: the kernel's random boot id, and, where this host is itself a container that
-// comes and goes under one kernel, the start time of its PID 1 as well. Empty when the kernel does not tell.
+// BootID is the kernel's random id of this boot; empty when the kernel does not tell. LXC and nspawn give each life of a
+// container an id of its own, so it tells boots apart also where this host is a container.
 func BootID() string {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return ""
 	}
-	boot := strings.TrimSpace(string(id))
-	var ns unix.Stat_t
-	if err := unix.Stat("/proc/self/ns/pid", &ns); err == nil && ns.Ino != initialPID {
-		if start, err := initStart(); err == nil {
-			boot += "-" + strconv.FormatUint(start, 10)
-		}
-	}
-	return boot
+	return strings.TrimSpace(string(id))
 }
 
 // booted gives when PID 1 began, which is when this host came up, container or not. Its error is below a second.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/vishvananda/netlink"
 
 	"atalaya/cmd/atalaya-lab/rig"
@@ -61,8 +62,8 @@ func TestABridgeGoesAndReturns(t *testing.T) {
 	w := running(t)
 	br := bridge(t, name)
 	names := []string{name, "lo", "nosuch0", "nosuch0"}
-	if got := w.Missing(names); !slices.Equal(got, []string{"bridge nosuch0 is missing"}) {
-		t.Fatalf("got %q", got)
+	if !poll(func() bool { return slices.Equal(w.Missing(names), []string{"bridge nosuch0 is missing"}) }) {
+		t.Fatalf("got %q", w.Missing(names))
 	}
 	must(t, netlink.LinkSetDown(br))
 	told(t, w, names[:1], "bridge "+name+" is down")
@@ -91,9 +92,13 @@ func TestAPortThatLeavesItsBridgeIsNotGone(t *testing.T) {
 	if !poll(func() bool { return w.Missing([]string{port}) == nil && w.Missing([]string{br.Attrs().Name}) == nil }) {
 		t.Fatalf("got %q", w.Missing([]string{port}))
 	}
+	told0 := testutil.ToFloat64(w.metrics.changes.WithLabelValues(fromLinks))
 	must(t, netlink.LinkSetNoMaster(veth))
-	must(t, netlink.LinkDel(br)) // told after the port's leaving, in order
-	told(t, w, []string{port, br.Attrs().Name}, "bridge "+br.Attrs().Name+" is missing")
+	must(t, netlink.LinkSetDown(br)) // told after the port's leaving, in order
+	told(t, w, []string{port, br.Attrs().Name}, "bridge "+br.Attrs().Name+" is down")
+	if n := testutil.ToFloat64(w.metrics.changes.WithLabelValues(fromLinks)) - told0; n != 1 {
+		t.Errorf("told %v times of one bridge that is down", n)
+	}
 	must(t, netlink.LinkDel(veth))
 	told(t, w, []string{port}, "interface "+port+" is missing")
 }

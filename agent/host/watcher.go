@@ -74,7 +74,8 @@ func (w *Watcher) Run(ctx context.Context) error {
 func (w *Watcher) Changes() <-chan struct{} { return w.changes }
 
 // Missing gives a sentence for each of the links that the host lacks or that is down, sorted: "bridge br0 is missing".
-// Nothing is said while the interfaces cannot be read.
+// Nothing is said while the interfaces cannot be read. While Run runs it costs a map access, and what it says is as old as
+// a message of the kernel on its way, some milliseconds; Changes tells when that has come.
 func (w *Watcher) Missing(links []string) []string { return w.links.missing(links) }
 
 func (w *Watcher) linkChanged() { w.changed(fromLinks) }

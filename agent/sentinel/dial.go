@@ -2,6 +2,7 @@ package sentinel
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -106,7 +107,7 @@ func connect(ctx context.Context, f *os.File, to netip.AddrPort) error {
 		} else {
 			failed = outcome(int(fd))
 		}
-		return failed != unix.EINPROGRESS
+		return !errors.Is(failed, unix.EINPROGRESS)
 	})
 	if ctx.Err() != nil {
 		return ctx.Err()

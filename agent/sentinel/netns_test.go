@@ -233,6 +233,9 @@ func TestThreadsStayHome(t *testing.T) {
 					return
 				}
 				_ = conn.Close()
+				if err := InNetns(h.pid(), notTheFirstThread); err != nil {
+					t.Error(err)
+				}
 				var st unix.Stat_t
 				if err := unix.Stat("/proc/thread-self/ns/net", &st); err != nil || st.Ino != home {
 					t.Errorf("a goroutine found itself in namespace %d: %v", st.Ino, err)
@@ -241,6 +244,14 @@ func TestThreadsStayHome(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// notTheFirstThread: /proc/self speaks of it, and should it be unable to return, it could not be thrown away.
+func notTheFirstThread() error {
+	if unix.Gettid() == unix.Getpid() {
+		return errors.New("the first thread of the process was taken into the namespace")
+	}
+	return nil
 }
 
 // TestAThreadThatCannotReturnIsThrownAway has f give up the right to go back, on its thread alone.

@@ -159,6 +159,7 @@ func TestSensors(t *testing.T) {
 				t.Fatal("the first is held, or the second is not")
 			}
 			first.kill()
+			b.none()
 			second.signal()
 			if e := b.next(); e.Death.Init != p2 {
 				t.Fatalf("got the death of %+v, want %+v", e.Death.Init, p2)
@@ -267,7 +268,9 @@ func TestOverflow(t *testing.T) {
 	for range 60 { // each exit is an event that nobody takes yet
 		must(t, exec.Command("/bin/true").Run())
 	}
+	p := h.process()
 	h.signal()
+	eventually(t, "it has ended, unheard", func() bool { return !Alive(p) })
 	b.run()
 	b.next()
 	if testutil.ToFloat64(b.metrics.overflows) == 0 {
@@ -275,7 +278,7 @@ func TestOverflow(t *testing.T) {
 	}
 }
 
-// broken is a sensor that fails as soon as it runs: here the one whose socket or epoll the kernel took away.
+// TestASensorThatFailsIsReplaced takes the epoll away from under it.
 func TestASensorThatFailsIsReplaced(t *testing.T) {
 	b := newBench(t, Options{Force: sensorPidfd})
 	alive, dead := start(t, "sit", 0), start(t, "sit", 0)
