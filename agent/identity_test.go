@@ -18,14 +18,21 @@ func (r *running) absent(ref string) {
 	r.until(ref+" is forgotten", func(v health.View) bool { return of(v, ref).Ref.ID == "" })
 }
 
+// stopUnderHold stops a container as somebody does who tells the agent first.
+func (r *running) stopUnderHold(l *rig.LXC, name string) {
+	r.t.Helper()
+	r.order("lxc/"+name, health.Order{Kind: health.OrderHold, Until: time.Now().Add(time.Hour), Reason: "to be deleted"})
+	l.Stop(name)
+	r.phase("lxc/"+name, health.Deferred)
+}
+
 // A container that is deleted is recorded and forgotten, also when it dies in the same moment.
 func TestRemoved(t *testing.T) {
 	t.Parallel()
 	l := newRig(t, rig.LXCOptions{N: 3})
 	r := planFor(t, l).start(t)
 	r.up("lxc/web1", "lxc/web2", "lxc/web3")
-	l.Stop("web1")
-	r.phase("lxc/web1", health.Off)
+	r.stopUnderHold(l, "web1")
 	l.Remove("web1")
 	r.absent("lxc/web1")
 
@@ -67,7 +74,7 @@ func TestRenamed(t *testing.T) {
 	l := newRig(t, rig.LXCOptions{N: 1})
 	r := planFor(t, l).start(t)
 	r.up("lxc/web1")
-	l.Stop("web1")
+	r.stopUnderHold(l, "web1")
 	if err := os.Rename(l.Dir("web1"), filepath.Join(l.Path(), "new1")); err != nil {
 		t.Fatal(err)
 	}
@@ -87,11 +94,11 @@ func TestCreatedAnewUnderAnOldID(t *testing.T) {
 	p.Poll = 2 * time.Second // so that both happen between two lists
 	r := p.start(t)
 	r.up("lxc/web1", "lxc/web2")
-	l.Stop("web1")
-	r.phase("lxc/web1", health.Off)
+	r.stopUnderHold(l, "web1")
 	r.lists()
 	l.Remove("web1")
 	l.Add("web1", "# another one")
+	r.order("web1", health.Order{Kind: health.OrderRelease}) // orders are for the name, and stay
 	c := r.phase("lxc/web1", health.New)
 	if c.State != health.Stopped {
 		t.Errorf("%+v", c)

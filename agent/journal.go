@@ -51,8 +51,8 @@ func (j *journal) drop(ref health.Ref) {
 }
 
 // due gives what is to be written now: what ended with any commit; all, every five minutes or when the agent ends.
-func (j *journal) due(at time.Time, now bool) []store.Run {
-	all := at.Sub(j.written) >= flushEvery
+func (j *journal) due(at time.Time, now, end bool) []store.Run {
+	all := end || at.Sub(j.written) >= flushEvery
 	if !all && !now {
 		return nil
 	}

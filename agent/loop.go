@@ -161,7 +161,7 @@ func (t *turn) commit() {
 			t.batch.States = append(t.batch.States, g.state)
 		}
 	}
-	t.batch.Runs = t.journal.due(t.at, t.flush || len(t.batch.States) > 0)
+	t.batch.Runs = t.journal.due(t.at, len(t.batch.States) > 0, t.flush)
 	if len(t.batch.States)+len(t.batch.Forget)+len(t.batch.Runs)+len(t.batch.Notes)+len(t.batch.Alerts)+len(t.batch.Meta) == 0 {
 		if t.memory.failing() && t.o.Store.Health() == nil {
 			t.memory.noted(t, nil)
