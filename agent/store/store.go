@@ -187,6 +187,8 @@ func (s *Store) finish() error {
 
 func (s *Store) unlock() {
 	if s.lock != nil {
-		s.lock.Close() // the kernel drops the lock with it
+		// At once: a child that is just being started has the file, too, until its exec closes it, and the lock with it.
+		unix.Flock(int(s.lock.Fd()), unix.LOCK_UN) //nolint:errcheck // the kernel drops it with the last of them
+		s.lock.Close()
 	}
 }
