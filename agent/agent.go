@@ -22,6 +22,7 @@ import (
 // Options are what an Agent is made of. Store, Sentinel and Settings are needed.
 type Options struct {
 	Version   string
+	DryRun    bool // for the view: the settings are those of a rehearsal
 	Host      health.Host
 	Log       *slog.Logger
 	Store     *store.Store

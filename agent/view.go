@@ -24,7 +24,7 @@ func (a *Agent) View(ctx context.Context) (health.View, error) {
 }
 
 func (t *turn) view() health.View {
-	v := health.View{At: t.clock.wall(t.at), Host: t.o.Host, Version: t.o.Version, PID: os.Getpid(), Started: t.clock.start,
+	v := health.View{At: t.clock.wall(t.at), Host: t.o.Host, Version: t.o.Version, DryRun: t.o.DryRun, PID: os.Getpid(), Started: t.clock.start,
 		Mode: t.set.Mode, Sensor: t.o.Sentinel.Sensor(), Closed: t.closed, Store: "ok",
 		Loop: health.Loop{Turns: t.turns.Load(), Last: t.clock.wall(t.at), Inbox: t.inbox.len(), Running: int(t.hands.running.Load())}}
 	if t.memory.failing() {

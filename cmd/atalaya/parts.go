@@ -30,7 +30,8 @@ import (
 // parts are what the running agent is made of.
 type parts struct {
 	log        *slog.Logger
-	config     *config.Config
+	config     *config.Config // as it was at the start
+	dry        string         // of a dry run: the folder that holds all it keeps
 	identity   health.Host
 	registry   *prometheus.Registry
 	exec       *hostexec.Host
@@ -69,9 +70,9 @@ func (p *parts) services() []service {
 	return all
 }
 
-// assemble makes all parts, or none.
-func assemble(ctx context.Context, c *config.Config, log *slog.Logger) (_ *parts, err error) {
-	p := &parts{log: log, config: c, registry: prometheus.NewRegistry(), identity: host.Identity(c.Host.Site)}
+// assemble makes all parts, or none. dry is the folder of a dry run, else empty.
+func assemble(ctx context.Context, c *config.Config, log *slog.Logger, dry string) (_ *parts, err error) {
+	p := &parts{log: log, config: c, dry: dry, registry: prometheus.NewRegistry(), identity: host.Identity(c.Host.Site)}
 	defer func() {
 		if err != nil {
 			p.close()
@@ -153,7 +154,7 @@ func (p *parts) makeAgent(ctx context.Context, opened store.Report, run string) 
 		return fmt.Errorf("begin to listen for the deaths of processes: %w", err)
 	}
 	p.agent, err = agent.New(ctx, agent.Options{
-		Version: version, Host: p.identity, Log: p.log, Store: p.store, Orderly: opened.Orderly, Instances: instances, Sentinel: kernel,
+		Version: version, DryRun: p.dry != "", Host: p.identity, Log: p.log, Store: p.store, Orderly: opened.Orderly, Instances: instances, Sentinel: kernel,
 		Watcher:  host.New(host.Options{Runner: p.exec, Log: p.log, Registerer: p.registry}),
 		Recorder: p.recorder, Settings: settings(p.config, p.log), Leftovers: leftovers(p.exec), Own: p.own, Busy: p.busy, Stuck: p.stuck,
 		Queued: func() { p.dispatcher.Kick() }, Notices: notices(opened), Registerer: p.registry,

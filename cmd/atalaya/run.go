@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"atalaya/agent/config"
-	"atalaya/agent/health"
 )
 
 func runCommand(o *options) *cobra.Command {
@@ -26,9 +25,6 @@ func runCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if dry {
-				c.Mode = health.ModeObserve
-			}
 			return run(cmd.Context(), c, o, dry)
 		},
 	}
@@ -38,17 +34,18 @@ func runCommand(o *options) *cobra.Command {
 
 // run is the life of the agent, from the first log line to the last.
 func run(ctx context.Context, c *config.Config, o *options, dry bool) error {
-	log := newLogger(os.Stderr, c.Log)
+	log, rehearsal := newLogger(os.Stderr, c.Log), ""
 	if dry {
 		dir, err := os.MkdirTemp("", "atalaya-dry-run-")
 		if err != nil {
 			return fmt.Errorf("make a store for the dry run: %w", err)
 		}
 		defer os.RemoveAll(dir) //nolint:errcheck // in the temporary folder, which is cleared anyway
-		c.Store.Dir, c.Evidence.Dir, c.Control.Socket, c.Web.Listen = dir, dir+"/evidence", dir+"/control.sock", ""
+		rehearse(c, dir)
+		rehearsal = dir
 		log.Warn("dry run: everything is watched, nothing is touched, nothing is sent")
 	}
-	p, err := assemble(ctx, c, log)
+	p, err := assemble(ctx, c, log, rehearsal)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"reflect"
 	"time"
 
 	"atalaya/agent"
@@ -75,10 +76,40 @@ func (p *parts) reload(o *options) error {
 	if err != nil {
 		return err
 	}
+	if p.dry != "" {
+		rehearse(c, p.dry)
+	}
+	for _, block := range unswapped(p.config, c) {
+		p.log.Warn("this part of the configuration changed, and is taken up when the agent is restarted", "block", block)
+	}
 	p.dispatcher.Swap(channels)
 	p.agent.Swap(settings(c, p.log))
-	p.config = c
 	return nil
+}
+
+// rehearse turns a configuration into that of a dry run: everything is watched, and what the agent keeps is kept in dir.
+func rehearse(c *config.Config, dir string) {
+	c.Mode = health.ModeObserve
+	c.Store.Dir, c.Evidence.Dir, c.Control.Socket, c.Web.Listen = dir, dir+"/evidence", dir+"/control.sock", ""
+}
+
+// unswapped names what differs and is not taken up by a reload: p.config stays what the agent was started with.
+func unswapped(old, now *config.Config) []string {
+	var out []string
+	for _, b := range []struct {
+		name string
+		same bool
+	}{
+		{"engines", reflect.DeepEqual(old.Engines, now.Engines)}, {"store", old.Store == now.Store},
+		{"evidence", old.Evidence == now.Evidence}, {"web", old.Web == now.Web}, {"control", old.Control == now.Control},
+		{"host", old.Host == now.Host}, {"log", old.Log == now.Log}, {"poll_held", old.PollHeld == now.PollHeld},
+		{"limits.probes", old.Limits.Probes == now.Limits.Probes}, {"housekeeping", old.Housekeeping.String() == now.Housekeeping.String()},
+	} {
+		if !b.same {
+			out = append(out, b.name)
+		}
+	}
+	return out
 }
 
 // newLogger writes lines for people or JSON for machines. Under systemd the journal has times of its own.
