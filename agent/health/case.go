@@ -17,6 +17,7 @@ func (m *machine) suspect(kind CaseKind, sure bool, probe, what string) {
 	if m.s.Phase == Up || m.s.Phase == Deferred || c.Begun.IsZero() {
 		c.Begun = m.at
 	}
+	c.Ordered = c.Ordered && !sure // what dies after it was started is a failure
 	c.Kind, c.Sure, c.Probe, c.What, c.Asked = kind, c.Sure || sure, probe, what, 0
 	m.enter(Checking, what)
 	m.ask()
@@ -91,9 +92,8 @@ func (m *machine) alert(why string, barred bool) {
 // rest lets go of a container that is not to be touched. Off ends its case: it is as somebody wants it. Deferred keeps
 // it: when the reason is gone, it is looked at again.
 func (m *machine) rest(ph Phase, why string) {
-	told := m.s.Phase == ph
 	if ph == Off || ph == New {
-		if ph == Off && !told && m.s.Actor != nil && m.s.Incident == nil {
+		if ph == Off && m.news && m.s.Incident == nil {
 			m.do(Action{Kind: DoTell, Reason: why})
 		}
 		m.endCase(why)

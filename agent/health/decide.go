@@ -246,6 +246,8 @@ func (m *machine) reconsider() {
 	switch {
 	case ph == m.s.Phase:
 		m.s.Why = why
+	case m.s.Phase == Deferred && (m.s.RunState == Broken || m.s.RunState == Missing):
+		m.suspect(CaseDown, false, "", m.unreadable())
 	case m.s.RunState != Stopped:
 	case ph == "" || m.s.Phase == Deferred:
 		m.suspect(CaseDown, false, "", "the engine says that it is stopped")

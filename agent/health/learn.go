@@ -121,7 +121,11 @@ func (m *machine) order(o Order) {
 		m.s.Want, m.s.WantBy, m.s.Actor, m.s.Absent = Yes, o.By, nil, false
 		m.s.Granted = m.s.RunState == Stopped // a person's word is worth an attempt of its own
 		m.hope("wanted, by " + o.By)
+		fresh := m.s.Case == nil
 		m.reconsider()
+		if fresh && m.s.Case != nil {
+			m.s.Case.Ordered = true
+		}
 	case OrderUnwant:
 		m.s.Want, m.s.WantBy = No, o.By
 		m.reconsider()
@@ -146,7 +150,7 @@ func (m *machine) birth(b Birth) {
 	if rebooted {
 		m.lifeEnds()
 		m.s.Dead, m.s.Lock = Process{}, nil
-	} else if b.Orderly && (m.s.Phase == Up || m.s.Phase == Settling) {
+	} else if b.Orderly && (m.s.RunState == Running || m.s.RunState == Paused || m.s.RunState == Busy) && m.s.Phase != Starting && m.s.Phase != Stopping {
 		m.s.Absent = true
 	}
 	if unanswered || m.s.Phase == Checking || m.s.Phase == Starting || m.s.Phase == Stopping {

@@ -48,8 +48,10 @@ func (m *machine) startLooked() {
 				m.lifeBegins(Process{}) // nothing else tells this life from the one before it
 			}
 			a.Err, a.Cause = "", ""
-			m.open()
-			m.do(Action{Kind: DoCapture, Attempt: a.N, Case: m.s.Case.ID, After: true})
+			if !m.s.Case.Ordered {
+				m.open()
+				m.do(Action{Kind: DoCapture, Attempt: a.N, Case: m.s.Case.ID, After: true})
+			}
 			m.settle("it runs; now it must prove that it is well", true)
 		}
 	case Paused, Busy:
@@ -82,6 +84,9 @@ func (m *machine) stopLooked() {
 	case m.s.Host.Closed != "":
 		m.rest(Deferred, m.s.Host.Closed)
 		m.s.Granted = true // what we stopped is started again, whatever the budget says by then
+	case m.s.RunState == Stopped && (m.s.Actor != nil || m.s.Want == No):
+		_, why := m.barrier() // while we asked it to stop, a person wanted just that
+		m.rest(Off, why)
 	case m.s.RunState == Stopped:
 		m.enter(Starting, m.s.Why)
 		m.do(Action{Kind: DoStart, Attempt: a.N, Case: m.s.Case.ID, Reason: m.s.Case.What})
@@ -90,6 +95,9 @@ func (m *machine) stopLooked() {
 		m.startLooked()
 	case m.s.RunState == Running && m.stale():
 		m.noAnswer("the engine still shows the life that has ended")
+	case m.s.RunState == Running && m.forbidden() != "":
+		ph, why := m.barrier()
+		m.rest(ph, why)
 	case m.s.RunState == Running && !a.Hard:
 		a.Hard, a.Err, a.Cause = true, "", ""
 		m.s.Since = m.at
@@ -101,6 +109,14 @@ func (m *machine) stopLooked() {
 	default:
 		m.failed("it cannot be stopped")
 	}
+}
+
+// forbidden is where a container that would not stop rests instead of being killed: a person said hands off meanwhile.
+func (m *machine) forbidden() Phase {
+	if ph, _ := m.barrier(); ph == Deferred || ph == Off {
+		return ph
+	}
+	return ""
 }
 
 // failed ends one attempt without success: told when it is news, tried again when the budget allows.
@@ -212,7 +228,7 @@ func (m *machine) hasRoom() bool {
 // openLate reports whether a confirmed case has waited long enough for the outcome of an attempt.
 func (m *machine) openLate() bool {
 	c := m.s.Case
-	if c == nil || m.s.Incident != nil || !m.due(c.Begun.Add(m.p.OpenWithin)) {
+	if c == nil || c.Ordered || m.s.Incident != nil || !m.due(c.Begun.Add(m.p.OpenWithin)) {
 		return false
 	}
 	return m.s.Phase == Starting || m.s.Phase == Stopping || m.s.Phase == Waiting || m.s.Phase == Checking && c.Sure
@@ -244,7 +260,7 @@ func (m *machine) wake() time.Time {
 	} else {
 		at(s.Due)
 	}
-	if c := s.Case; c != nil && s.Incident == nil &&
+	if c := s.Case; c != nil && s.Incident == nil && !c.Ordered &&
 		(s.Phase == Starting || s.Phase == Stopping || s.Phase == Waiting || s.Phase == Checking && c.Sure) {
 		at(c.Begun.Add(m.p.OpenWithin))
 	}

@@ -94,6 +94,8 @@ type Case struct {
 	Tried int       `json:"tried,omitempty"` // attempts made for it
 	Open  bool      `json:"open,omitempty"`
 	Ours  bool      `json:"ours,omitempty"` // it runs again by an attempt of ours
+
+	Ordered bool `json:"ordered,omitempty"` // no failure: a person wants what was down; it becomes an incident if that fails
 }
 
 // CaseKind tells down from sick.

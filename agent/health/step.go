@@ -31,6 +31,7 @@ type machine struct {
 	at   time.Time
 	room Room
 	acts []Action
+	news bool // a stop by a person was seen in this Step, which was not known before
 }
 
 func (m *machine) hear(o Observation) {
@@ -116,6 +117,10 @@ func (m *machine) sight(g Sighting) {
 	}
 }
 
+// stopPatience is how long a person's stop may take before a container that still runs is taken for one that goes on:
+// lxc-stop kills after one minute.
+const stopPatience = 2 * time.Minute
+
 func (m *machine) seenRunning(anew bool) {
 	switch m.s.Phase {
 	case New:
@@ -128,7 +133,12 @@ func (m *machine) seenRunning(anew bool) {
 		if anew || m.s.Case == nil || m.s.Case.Kind == CaseDown {
 			m.settle("running again", false)
 		}
-	case Deferred, Off:
+	case Off:
+		if m.s.Actor != nil && m.at.Sub(m.s.Since) >= stopPatience {
+			m.s.Actor = nil // whoever was stopping it did not: it runs
+		}
+		m.reconsider()
+	case Deferred:
 		m.reconsider()
 	case Settling:
 		m.settled()
@@ -159,6 +169,8 @@ func (m *machine) seenUnreadable() {
 	switch m.s.Phase {
 	case Up, Settling, Waiting, Exhausted:
 		m.suspect(CaseDown, false, "", m.unreadable())
+	case Deferred:
+		m.reconsider()
 	}
 }
 
@@ -208,6 +220,7 @@ func (m *machine) witness(a *Actor) {
 	}
 	switch a.Verb {
 	case VerbStop, VerbKill:
+		m.news = m.s.Actor == nil || m.s.Actor.Process != a.Process
 		m.s.Actor = copied(a)
 	default:
 		m.s.Lock = &Lock{Operation: fmt.Sprintf("%s (%s)", a.Verb, argvText(a.Argv)), Holder: a.Process, Since: m.at}
