@@ -85,6 +85,7 @@ type Agent struct {
 	prober  *prober
 	hands   *hands
 	metrics *metrics
+	glances glances
 	poll    atomic.Int64 // time.Duration between lists
 	lastRun atomic.Int64 // of the loop, in Unix nanoseconds
 	turns   atomic.Uint64
@@ -111,6 +112,9 @@ type instance struct {
 	view  health.InstanceView
 	heard bool                         // listed once, or it could not be
 	live  atomic.Pointer[[]health.Ref] // those whose init the sentinel holds
+	all   atomic.Pointer[[]health.Ref] // those that are known
+	word  atomic.Pointer[host.Word]    // the host's latest
+	home  atomic.Pointer[string]       // engine.Instance.Place when it last listed containers
 }
 
 // New makes an Agent and reads what the one before it knew; it does nothing until Run.
@@ -153,6 +157,7 @@ func (a *Agent) Run(ctx context.Context) {
 		wg.Go(func() { a.run(ctx, "host watcher", a.o.Watcher.Run) })
 	}
 	wg.Go(func() { a.pump(ctx) })
+	wg.Go(func() { a.listen(ctx) })
 	wg.Go(func() { a.prober.run(ctx) })
 	for _, in := range a.inst {
 		wg.Go(func() { a.read(ctx, in) })
@@ -169,20 +174,48 @@ func (a *Agent) run(ctx context.Context, what string, f func(context.Context) er
 	}
 }
 
-// pump carries what the kernel and the host say into the inbox.
+// pump carries what the kernel says into the inbox. Who was at the containers is looked for at once, and beside it.
 func (a *Agent) pump(ctx context.Context) {
-	var changes <-chan struct{}
-	if a.o.Watcher != nil {
-		changes = a.o.Watcher.Changes()
-	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
 	for {
+		var deaths []sentinel.Event
 		select {
 		case <-ctx.Done():
 			return
 		case e := <-a.o.Sentinel.Events():
+			deaths = append(deaths, e)
+		}
+		for more := true; more; {
+			select {
+			case e := <-a.o.Sentinel.Events():
+				deaths = append(deaths, e)
+			default:
+				more = false
+			}
+		}
+		a.glimpse(&wg, deaths)
+		for _, e := range deaths {
 			a.inbox.put(func(t *turn) { t.died(e) })
-		case <-changes:
-			a.inbox.put(func(t *turn) { t.hostChanged() })
+		}
+	}
+}
+
+// listen carries what the host says into the inbox. It may wait for PID 1; the decision goroutine never does.
+func (a *Agent) listen(ctx context.Context) {
+	if a.o.Watcher == nil {
+		return
+	}
+	for {
+		for _, in := range a.inst {
+			w := a.o.Watcher.Word(in.Units(), in.Autostarter())
+			in.word.Store(&w)
+		}
+		a.inbox.put(func(t *turn) { t.hostChanged() })
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.o.Watcher.Changes():
 		}
 	}
 }

@@ -45,6 +45,7 @@ func (t *turn) told(g *guest, act health.Action) {
 	}
 	if kind == health.AlertResolved {
 		delete(t.seqs, al.Incident)
+		t.batch.Meta = meta(t.batch.Meta, "seq/"+al.Incident, "")
 		g.caseEnded()
 	}
 }
@@ -57,7 +58,8 @@ func (t *turn) queue(channels []string, al health.Alert, act health.Action) {
 	}
 	key := fmt.Sprintf("%s/%d", al.Incident, al.Seq)
 	if al.Incident == "" {
-		key = fmt.Sprintf("notice/%s/%d", subjectRef(al), t.at.UnixNano())
+		t.notices++ // several may fall into one turn
+		key = fmt.Sprintf("notice/%s/%d-%d", subjectRef(al), t.at.UnixNano(), t.notices)
 	}
 	for _, ch := range channels {
 		t.batch.Alerts = append(t.batch.Alerts, store.Queued{Channel: ch, Alert: al, Due: due, Key: key})

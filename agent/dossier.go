@@ -91,19 +91,45 @@ func (h *hands) capture(j job, act health.Action) {
 		return
 	}
 	c := d.take(nil)
+	h.forget(act.Case)
 	if c == nil {
 		c = r.Begin(h.request(j, act))
 	} else {
 		c.After(h.items(j))
 	}
+	h.seal(j, act.Case, c)
+}
+
+// close ends the dossier of an incident that is over: what was taken for an attempt that came to nothing is kept.
+func (h *hands) close(j job, id string) {
+	h.mu.Lock()
+	d := h.cases[id]
+	delete(h.cases, id)
+	h.mu.Unlock()
+	if d == nil {
+		return
+	}
+	if c := d.take(nil); c != nil {
+		h.seal(j, id, c)
+	}
+}
+
+func (h *hands) forget(id string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.cases, id)
+}
+
+// seal writes the bundle, records it, and lets the alerts go that waited for it.
+func (h *hands) seal(j job, id string, c *evidence.Capture) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(h.ctx), 10*time.Second)
 	defer cancel()
 	sealed, err := c.Seal(ctx, h.report(j))
 	if err != nil {
-		h.a.log.Error("the evidence could not be sealed", "container", j.ref.String(), "incident", act.Case, "err", err)
+		h.a.log.Error("the evidence could not be sealed", "container", j.ref.String(), "incident", id, "err", err)
 		return
 	}
-	h.keep(ctx, act.Case, sealed)
+	h.keep(ctx, id, sealed)
 }
 
 // keep records a sealed part, and lets the alerts go that waited for it.

@@ -49,7 +49,7 @@ func (g *guest) remember(at time.Time, text string) {
 
 // caseEnded forgets what was remembered for the case that is over.
 func (g *guest) caseEnded() {
-	g.moments, g.tried, g.engineLog = nil, nil, ""
+	g.moments, g.tried, g.engineLog, g.failures = nil, nil, "", nil
 }
 
 // see takes over the engine's latest word, and reports whether it has other addresses than before: its probes must know.

@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -51,6 +50,8 @@ func (h *hands) carryOut(w work) {
 				h.capture(w.job, act)
 			case health.DoDrop:
 				h.drop(act.Case)
+			case health.DoResolve:
+				h.close(w.job, act.Case)
 			}
 		}
 	})
@@ -66,9 +67,7 @@ func (h *hands) look(j job, act health.Action) {
 	var err error
 	var wg sync.WaitGroup
 	wg.Go(func() { s, err = j.inst.Look(ctx, j.ref.ID, justDied(j)) })
-	if c := j.state.Case; c == nil || c.Kind == health.CaseDown {
-		wg.Go(func() { l.Actor = h.who(j) })
-	}
+	wg.Go(func() { l.Actor = h.who(ctx, j) })
 	if act.Probe != "" {
 		wg.Go(func() { l.Inside = h.a.inside(ctx, j, act.Probe) })
 	}
@@ -78,6 +77,7 @@ func (h *hands) look(j job, act health.Action) {
 	if err != nil {
 		l.Err = err.Error()
 	} else {
+		h.a.doubt(j.inst, &s)
 		h.arrived(j, &s)
 		l.Sighting = &s
 	}
@@ -93,25 +93,6 @@ func justDied(j job) health.Process {
 		return j.state.Dead
 	}
 	return health.Process{}
-}
-
-// who gives a live command that is doing something to the container; stopping counts before all else.
-func (h *hands) who(j job) *health.Actor {
-	var own []int
-	if h.a.o.Own != nil {
-		own = h.a.o.Own()
-	}
-	skip := func(pid int) bool { return slices.Contains(own, pid) }
-	var found *health.Actor
-	for _, act := range sentinel.Who(skip, func(argv []string) (health.Verb, bool) {
-		id, verb, ok := j.inst.Meaning(argv)
-		return verb, ok && id == j.ref.ID && verb != health.VerbStart
-	}) {
-		if found == nil || act.Verb == health.VerbStop || act.Verb == health.VerbKill {
-			found = &act
-		}
-	}
-	return found
 }
 
 // arrived fills in what the kernel knows of a new life, and sees to it that it can be reached: the host's neighbour
@@ -140,7 +121,7 @@ func (h *hands) arrived(j job, s *health.Sighting) {
 	}
 }
 
-func seenAt(a *health.Actor) string {
+func deed(a *health.Actor) string {
 	return fmt.Sprintf("%s by pid %d (uid %d): %s", a.Verb, a.Process.PID, a.UID, strings.Join(a.Argv, " "))
 }
 
@@ -151,7 +132,7 @@ func (t *turn) looked(ref health.Ref, l health.Look) {
 		return
 	}
 	if l.Actor != nil {
-		g.remember(t.clock.wall(t.at), "seen at the container: "+seenAt(l.Actor))
+		g.remember(t.clock.wall(t.at), "seen at the container: "+deed(l.Actor))
 	}
 	if l.Sighting == nil {
 		g.remember(t.clock.wall(t.at), "the engine did not answer: "+l.Err)
@@ -205,7 +186,7 @@ func (h *hands) verb(j job, act health.Action) (health.Verb, time.Duration) {
 	case !act.Hard && j.inst.Can(health.VerbRestart):
 		return health.VerbRestart, 0
 	}
-	return health.VerbStop, max(j.setup.Policy.StopWithin, j.inst.Limit(health.VerbStop))
+	return health.VerbStop, j.setup.Policy.StopWithin
 }
 
 // answer is what the engine said, for people: its own words, bounded.

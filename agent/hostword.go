@@ -18,10 +18,10 @@ func (a *Agent) word(w host.Word, links []string) health.HostWord {
 
 // known is what the host says of an engine, as far as it is known without asking.
 func (a *Agent) known(in *instance) host.Word {
-	if a.o.Watcher == nil {
-		return host.Word{}
+	if w := in.word.Load(); w != nil {
+		return *w
 	}
-	return a.o.Watcher.Word(in.Units(), in.Autostarter())
+	return host.Word{}
 }
 
 // hostWord is the host's word for a container, as far as it is known without asking.

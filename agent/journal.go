@@ -23,15 +23,16 @@ type runKey struct {
 	sensor string
 }
 
-// observe adds one observation. A pause of more than three periods ends a run: nobody looked.
+// observe adds one observation. A pause of more than ten periods ends a run: nobody
+// looked. The detail is that of the latest: it holds times and numbers that are never the same.
 func (j *journal) observe(ref health.Ref, sensor, outcome, detail string, at time.Time, period time.Duration) {
 	if j.runs == nil {
 		j.runs = map[runKey]*store.Run{}
 	}
 	k := runKey{ref, sensor}
 	if r := j.runs[k]; r != nil {
-		if r.Outcome == outcome && r.Period == period && r.Detail == detail && period > 0 && at.Sub(r.Last) <= 10*period {
-			r.Last = at
+		if r.Outcome == outcome && r.Period == period && period > 0 && at.Sub(r.Last) <= 10*period {
+			r.Last, r.Detail = at, detail
 			r.Count++
 			return
 		}

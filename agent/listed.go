@@ -22,11 +22,13 @@ func (a *Agent) read(ctx context.Context, in *instance) {
 		if p := in.live.Load(); p != nil {
 			live = *p
 		}
-		listing, err := in.List(ctx, live)
+		l := list{asked: asked}
+		l.Listing, l.err = in.List(ctx, live)
 		if ctx.Err() != nil {
 			return
 		}
-		a.inbox.put(func(t *turn) { t.listed(in, listing, err, asked) })
+		l.inquire(in)
+		a.inbox.put(func(t *turn) { t.listed(in, l) })
 		select {
 		case <-ctx.Done():
 		case <-time.After(time.Duration(a.poll.Load())):
@@ -34,8 +36,51 @@ func (a *Agent) read(ctx context.Context, in *instance) {
 	}
 }
 
+// A list is what one list brought, with what its reader found out about the containers that are not in it.
+type list struct {
+	engine.Listing
+	err     error
+	asked   time.Time
+	place   string
+	defined map[health.Ref]bool // of the known ones that are not listed
+}
+
+// inquire asks, beside the decision goroutine, whether what is not listed still exists.
+func (l *list) inquire(in *instance) {
+	l.place, l.defined = in.Place(), map[health.Ref]bool{}
+	known := in.all.Load()
+	if known == nil || l.err != nil || l.Degraded != "" {
+		return
+	}
+	listed := map[health.Ref]bool{}
+	for _, s := range l.Containers {
+		listed[s.Ref] = true
+	}
+	for _, ref := range *known {
+		if !listed[ref] {
+			l.defined[ref] = in.Defined(ref.ID)
+		}
+	}
+}
+
+// elsewhere reports that an instance is not where its containers were: a file system is not mounted, or another one is.
+func (in *instance) elsewhere(place string) bool {
+	home := in.home.Load()
+	return home != nil && *home != "" && place != *home
+}
+
+// doubt keeps a container from being taken for removed when the folder of its whole instance is another one.
+func (a *Agent) doubt(in *instance, s *health.Sighting) {
+	if s.State == health.Removed && in.elsewhere(in.Place()) {
+		s.State, s.Detail = health.Missing, notMounted
+	}
+}
+
+const notMounted = "the folder of all its engine's containers is another one than before: is it mounted?"
+
 // listed takes in one list. A list that failed is no observation of anything.
-func (t *turn) listed(in *instance, l engine.Listing, err error, asked time.Time) {
+func (t *turn) listed(in *instance, l list) {
+	err, asked := l.err, l.asked
 	outcome := "ok"
 	switch {
 	case err != nil:
@@ -53,14 +98,16 @@ func (t *turn) listed(in *instance, l engine.Listing, err error, asked time.Time
 		return
 	}
 	in.view.Err, in.view.Degraded, in.view.Listed, in.view.Count = "", l.Degraded, t.clock.wall(asked), len(l.Containers)
-	seen := map[health.Ref]bool{}
+	if home := in.home.Load(); len(l.Containers) > 0 && (home == nil || *home != l.place) {
+		in.home.Store(&l.place)
+		t.batch.Meta = meta(t.batch.Meta, homeKey(in), l.place)
+	}
 	for _, s := range l.Containers {
-		seen[s.Ref] = true
 		s.At = asked
 		t.sighted(in, s)
 	}
 	if l.Degraded == "" {
-		t.unlisted(in, seen, asked)
+		t.unlisted(in, l)
 	}
 	t.covered(in)
 }
@@ -69,15 +116,17 @@ func (t *turn) listed(in *instance, l engine.Listing, err error, asked time.Time
 func (t *turn) sighted(in *instance, s health.Sighting) {
 	g := t.guests[s.Ref]
 	if g == nil {
+		if t.set.Setup(s).Ignore {
+			return
+		}
 		g = t.meet(in, s.Ref)
 	}
 	if s.State == health.Unknown {
 		return
 	}
 	t.equip(g, s)
-	if g.setup.Ignore {
-		t.journal.drop(g.ref)
-		delete(t.guests, g.ref)
+	if g.setup.Ignore { // by its tags, or by a name that it has now
+		t.ignore(g)
 		return
 	}
 	if !g.born {
@@ -157,31 +206,40 @@ func (t *turn) bear(g *guest) {
 }
 
 // unlisted are the known containers that a complete list does not hold.
-func (t *turn) unlisted(in *instance, seen map[health.Ref]bool, asked time.Time) {
-	for ref, g := range t.guests {
-		if g.inst != in || seen[ref] || !g.born {
+func (t *turn) unlisted(in *instance, l list) {
+	for ref, defined := range l.defined {
+		g := t.guests[ref]
+		if g == nil || !g.born || l.asked.Before(g.state.Fresh) {
 			continue
 		}
-		st := health.Removed
-		if in.Defined(ref.ID) {
-			st = health.Missing
-		}
 		s := g.sight
-		s.Ref, s.Name, s.At, s.State, s.Detail, s.Init = ref, g.name(), asked, st, "", health.Process{}
-		t.journal.observe(ref, "engine", string(st), "", t.at, t.set.Poll)
+		s.Ref, s.Name, s.At, s.State, s.Detail, s.Init = ref, g.name(), l.asked, health.Removed, "", health.Process{}
+		switch {
+		case defined:
+			s.State = health.Missing
+		case in.elsewhere(l.place):
+			s.State, s.Detail = health.Missing, notMounted
+		}
+		t.journal.observe(ref, "engine", string(s.State), s.Detail, t.at, t.set.Poll)
 		t.step(g, health.Observation{Sight: &s})
 	}
 }
 
+func homeKey(in *instance) string { return "place/" + in.ref.Engine + ":" + in.ref.Instance }
+
 // covered tells the reader of an instance whose init the kernel's notices cover.
 func (t *turn) covered(in *instance) {
-	live := []health.Ref{}
+	live, all := []health.Ref{}, []health.Ref{}
 	for ref, g := range t.guests {
+		if g.inst == in {
+			all = append(all, ref)
+		}
 		if g.inst == in && g.state.Init.PID != 0 && t.o.Sentinel.Holds(ref, g.state.Init) {
 			live = append(live, ref)
 		}
 	}
 	in.live.Store(&live)
+	in.all.Store(&all)
 }
 
 // died takes in the kernel's notice.
@@ -196,6 +254,16 @@ func (t *turn) died(e sentinel.Event) {
 	g.remember(t.clock.wall(t.clock.at(e.At)), fmt.Sprintf("the kernel reports that init %d has ended (%s)", e.Death.Init.PID, e.Death.Sensor))
 	t.log.Debug("decided", "container", g.ref.String(), "kind", "kernel", "what", fmt.Sprintf("init %d has ended, says the kernel (%s)", e.Death.Init.PID, e.Death.Sensor))
 	t.step(g, health.Observation{Death: &e.Death})
+}
+
+// ignore lets go of a container that is configured to be ignored.
+func (t *turn) ignore(g *guest) {
+	t.o.Sentinel.Forget(g.ref)
+	t.prober.remove(g.ref)
+	t.journal.drop(g.ref)
+	t.batch.Forget = append(t.batch.Forget, g.ref)
+	delete(t.guests, g.ref)
+	delete(t.dirty, g)
 }
 
 // forget lets go of a container whose definition is gone.

@@ -42,6 +42,11 @@ func (a *Agent) load(ctx context.Context) {
 			a.holdAll = &h
 		}
 	}
+	for _, in := range a.inst {
+		if v := loaded.Meta[homeKey(in)]; v != "" {
+			in.home.Store(&v)
+		}
+	}
 	waits := map[string]Leftover{}
 	for _, l := range a.o.Leftovers {
 		waits[l.Container] = l
@@ -139,10 +144,7 @@ func (t *turn) swap(s Settings) {
 		seen.Ref, seen.Name = g.ref, g.name()
 		g.setup = s.Setup(seen)
 		if g.setup.Ignore {
-			t.prober.remove(g.ref)
-			t.o.Sentinel.Forget(g.ref)
-			t.journal.drop(g.ref)
-			delete(t.guests, g.ref)
+			t.ignore(g)
 			continue
 		}
 		t.step(g, health.Observation{})

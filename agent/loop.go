@@ -42,12 +42,13 @@ func (a *Agent) untilWake() time.Duration {
 // A turn is one round of the loop: what arrived is stepped, then committed, then carried out.
 type turn struct {
 	*Agent
-	at    time.Time
-	batch store.Batch
-	dirty map[*guest]bool
-	work  []work
-	after []func() // once committed: answers to people
-	flush bool     // the journal is written whole: the agent ends
+	at      time.Time
+	batch   store.Batch
+	dirty   map[*guest]bool
+	work    []work
+	after   []func() // once committed: answers to people
+	notices int      // queued in this turn
+	flush   bool     // the journal is written whole: the agent ends
 }
 
 // work is what one Step of one container ordered, with all that carrying it out needs.

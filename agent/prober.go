@@ -29,6 +29,7 @@ type prober struct {
 	mu      sync.Mutex
 	targets map[health.Ref]*target
 	queue   queue
+	began   time.Time
 }
 
 // A target is one running container with its probes.
@@ -53,7 +54,7 @@ type run struct {
 
 func newProber(a *Agent, atOnce int) *prober {
 	return &prober{a: a, wake: make(chan struct{}, 1), slots: make(chan struct{}, max(1, atOnce)),
-		targets: map[health.Ref]*target{}}
+		targets: map[health.Ref]*target{}, began: time.Now()}
 }
 
 // aim says what is to be probed of a container: nothing, unless it runs. A life that begins is probed at once, and
@@ -151,7 +152,7 @@ func (p *prober) next(r *run, now time.Time) time.Time {
 	every := r.probe.Every
 	n := max(1, min(int64(every/slot), int64(len(p.queue)/perSlot)))
 	offset := (time.Duration(int64(r.hash)%n) * every / time.Duration(n)).Truncate(slot)
-	at := now.Truncate(every).Add(offset)
+	at := now.Add(offset - now.Sub(p.began)%every) // by the monotonic clock: a step of the other one moves no probe
 	for !at.After(now) {
 		at = at.Add(every)
 	}

@@ -15,6 +15,9 @@ func (a *Agent) View(ctx context.Context) (health.View, error) {
 	a.inbox.put(func(t *turn) { ch <- t.view() })
 	select {
 	case v := <-ch:
+		if a.o.Stuck != nil { // it may ask PID 1: not on the decision goroutine
+			v.Stuck = a.o.Stuck()
+		}
 		return v, nil
 	case <-a.stopped:
 		return health.View{}, &OrderError{"the agent is ending"}
@@ -29,9 +32,6 @@ func (t *turn) view() health.View {
 		Loop: health.Loop{Turns: t.turns.Load(), Last: t.clock.wall(t.at), Inbox: t.inbox.len(), Running: int(t.hands.running.Load())}}
 	if t.memory.failing() {
 		v.Store = "healing goes on from memory, one attempt per container: " + t.memory.err.Error()
-	}
-	if t.o.Stuck != nil {
-		v.Stuck = t.o.Stuck()
 	}
 	for _, in := range t.inst {
 		v.Instances = append(v.Instances, in.view)

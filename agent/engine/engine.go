@@ -120,6 +120,7 @@ type tool struct {
 	list        func(ctx context.Context, live []health.Ref) (Listing, error)
 	look        func(ctx context.Context, id string, dead health.Process) (health.Sighting, error)
 	defined     func(id string) bool
+	place       func() string                                              // nil: has none
 	exec        func(id string, argv []string) ([]string, error)           // nil: cannot
 	meaning     func(argv []string) (id string, verb health.Verb, ok bool) // nil: knows none
 	evidence    func(id string, s health.Sighting) []Source                // nil: has none

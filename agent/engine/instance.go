@@ -57,6 +57,15 @@ func (i *Instance) List(ctx context.Context, live []health.Ref) (Listing, error)
 // definition that can be read so, it is always true: absence from a list is no proof of removal.
 func (i *Instance) Defined(id string) bool { return i.tool.checkID(id) == nil && i.tool.defined(id) }
 
+// Place identifies the folder that holds all containers, by file system and inode: another one means that something else
+// is mounted there, or nothing is. Empty where an engine has no such folder, or it cannot be read.
+func (i *Instance) Place() string {
+	if i.tool.place == nil {
+		return ""
+	}
+	return i.tool.place()
+}
+
 // Look asks for one container, freshly. With dead set to an init process that the kernel says has ended, lxc answers from
 // files alone. An error is no observation. A container without definition is health.Removed.
 func (i *Instance) Look(ctx context.Context, id string, dead health.Process) (health.Sighting, error) {

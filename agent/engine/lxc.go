@@ -61,7 +61,7 @@ func openLXC(s Spec, r Runner) (*tool, error) {
 			health.VerbStop: {argv: l.stop, limit: time.Minute, slack: 10 * time.Second, log: true, read: readLXCStop},
 			health.VerbKill: {argv: l.kill, limit: 30 * time.Second, log: true, read: readLXCAnswer},
 		},
-		checkID: checkID, list: l.list, look: l.look, defined: l.defined, exec: l.exec,
+		checkID: checkID, list: l.list, look: l.look, defined: l.defined, place: l.place, exec: l.exec,
 		meaning: l.meaning, evidence: l.evidence, hint: l.hint,
 		units: []string{"lxc.service", "lxc-net.service"}, autostarter: l.autostarter(),
 	}, nil

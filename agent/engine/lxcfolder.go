@@ -64,6 +64,15 @@ func (l *lxc) folder(name string) (f lxcFolder, ok bool) {
 	return f, true
 }
 
+// place tells the lxcpath from another folder that is mounted over it.
+func (l *lxc) place() string {
+	var st unix.Stat_t
+	if err := unix.Stat(l.path, &st); err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%d:%d", st.Dev, st.Ino)
+}
+
 // defined tells whether the container's config is still there.
 func (l *lxc) defined(id string) bool {
 	_, err := os.Stat(filepath.Join(l.path, id, "config"))
