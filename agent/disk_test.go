@@ -112,9 +112,50 @@ func TestAStalledDisk(t *testing.T) {
 	p := planFor(t, l)
 	disk := loopDisk(t)
 	p.State = filepath.Join(disk, "state")
-	thaw := func() { _ = exec.Command("fsfreeze", "-u", disk).Run() }
 	r := p.start(t)
-	t.Cleanup(thaw) // before the agent ends
+	freeze, thaw := freezer(t, disk) // thawed before the agent ends
+	r.up("lxc/web1", "lxc/web2", "lxc/web3")
+	freeze()
+	r.failing("the disk under the store does not answer", func() {})
+	r.healsOnceFromMemory(t, l)
+	if err := r.agent.Alive(5 * time.Second); err != nil {
+		t.Error(err)
+	}
+	thaw()
+	r.recovered(t, l)
+}
+
+// Who stopped a container is seen at its death, also when the commit of that death takes its full second: whoever stops is
+// gone by then.
+func TestAPersonStopsWhileTheDiskStalls(t *testing.T) {
+	t.Parallel()
+	rig.Require(t, "root", "mkfs.ext4", "fsfreeze", "losetup")
+	l := newRig(t, rig.LXCOptions{N: 1})
+	p := planFor(t, l)
+	disk := loopDisk(t)
+	p.State = filepath.Join(disk, "state")
+	r := p.start(t)
+	freeze, thaw := freezer(t, disk)
+	r.up("lxc/web1")
+	freeze()
+	if out, err := exec.Command("lxc-stop", "-k", "-P", l.Path(), "web1").CombinedOutput(); err != nil {
+		t.Fatalf("lxc-stop: %v: %s", err, out)
+	}
+	c := r.phase("lxc/web1", health.Off)
+	if !strings.HasPrefix(c.Why, "stopped on purpose by 'lxc-stop ") {
+		t.Errorf("why: %q", c.Why)
+	}
+	thaw()
+	r.lists()
+	r.phase("lxc/web1", health.Off)
+	r.untouched("lxc/web1")
+}
+
+// freezer gives what freezes a disk and thaws it. It is thawed at the end of the test, and also if the test is killed.
+func freezer(t *testing.T, disk string) (freeze, thaw func()) {
+	t.Helper()
+	thaw = func() { _ = exec.Command("fsfreeze", "-u", disk).Run() } // it may be thawed already
+	t.Cleanup(thaw)
 	guard := exec.Command(os.Args[0])
 	guard.Env = append(os.Environ(), thawEnv+"="+disk)
 	in, err := guard.StdinPipe()
@@ -125,17 +166,12 @@ func TestAStalledDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = in.Close(); _ = guard.Wait() })
-	r.up("lxc/web1", "lxc/web2", "lxc/web3")
-	if out, err := exec.Command("fsfreeze", "-f", disk).CombinedOutput(); err != nil {
-		t.Fatalf("fsfreeze: %v: %s", err, out)
-	}
-	r.failing("the disk under the store does not answer", func() {})
-	r.healsOnceFromMemory(t, l)
-	if err := r.agent.Alive(5 * time.Second); err != nil {
-		t.Error(err)
-	}
-	thaw()
-	r.recovered(t, l)
+	return func() {
+		t.Helper()
+		if out, err := exec.Command("fsfreeze", "-f", disk).CombinedOutput(); err != nil {
+			t.Fatalf("fsfreeze: %v: %s", err, out)
+		}
+	}, thaw
 }
 
 // loopDisk is an ext4 of its own, mounted.

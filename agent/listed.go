@@ -63,6 +63,16 @@ func (l *list) inquire(in *instance) {
 	}
 }
 
+// lacks reports whether a known container is neither listed nor defined any more.
+func (l *list) lacks() bool {
+	for _, defined := range l.defined {
+		if !defined {
+			return true
+		}
+	}
+	return false
+}
+
 // elsewhere reports that an instance is not where its containers were: a file system is not mounted, or another one is.
 func (in *instance) elsewhere(place string) bool {
 	home := in.home.Load()
@@ -98,7 +108,7 @@ func (t *turn) listed(in *instance, l list) {
 		return
 	}
 	in.view.Err, in.view.Degraded, in.view.Listed, in.view.Count = "", l.Degraded, t.clock.wall(asked), len(l.Containers)
-	if home := in.home.Load(); len(l.Containers) > 0 && (home == nil || *home != l.place) {
+	if home := in.home.Load(); len(l.Containers) > 0 && !l.lacks() && (home == nil || *home != l.place) {
 		in.home.Store(&l.place)
 		t.batch.Meta = meta(t.batch.Meta, homeKey(in), l.place)
 	}
