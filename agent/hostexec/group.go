@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -52,21 +53,37 @@ func startGroup(c Command) (*group, error) {
 	g := &group{argv: c.Argv, started: time.Now(), out: outR, err: errR, exited: make(chan struct{})}
 	g.cmd = &exec.Cmd{
 		Path: path, Args: c.Argv, Env: c.environ(), Dir: c.dir(), Stdout: outW, Stderr: errW,
-		// An agent that is killed leaves no hung lxc-ls behind. Linux sends it when the thread ends that forked, and the Go
-		// runtime ends none but those of goroutines that ended while locked to one, which start no commands.
+		// An agent that is killed leaves no hung lxc-ls behind; see begin.
 		SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
 	}
-	if err := g.cmd.Start(); err != nil {
+	if err := g.begin(); err != nil {
 		g.closePipes()
 		return nil, err
 	}
-	// Our unit's OOM adjustment is for us alone: a command in a guest would keep it.
-	plainProcess(g.pid(), false)
-	if s, err := readStat(g.pid()); err == nil {
-		g.start = s.start
-	}
-	go g.watch()
 	return g, nil
+}
+
+// begin starts the command and watches it, both on one thread that is nobody else's until the command has ended. For Linux
+// sends Pdeathsig when the thread ends that forked, and threads of the Go runtime do end: with any goroutine that ends while
+// locked to one, as those do that set umask and nice for a change. Seen: an lxc-info killed because an lxc-start was begun.
+func (g *group) begin() error {
+	begun := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		if err := g.cmd.Start(); err != nil {
+			begun <- err
+			return
+		}
+		// Our unit's OOM adjustment is for us alone: a command in a guest would keep it.
+		plainProcess(g.pid(), false)
+		if s, err := readStat(g.pid()); err == nil {
+			g.start = s.start
+		}
+		begun <- nil
+		g.watch()
+	}()
+	return <-begun
 }
 
 func (g *group) pid() int { return g.cmd.Process.Pid }
