@@ -86,8 +86,9 @@ type Agent struct {
 	hands   *hands
 	metrics *metrics
 	glances glances
-	poll    atomic.Int64 // time.Duration between lists
-	lastRun atomic.Int64 // of the loop, in Unix nanoseconds
+	execs   atomic.Pointer[sentinel.Execs] // nil: not to be had here
+	poll    atomic.Int64                   // time.Duration between lists
+	lastRun atomic.Int64                   // of the loop, in Unix nanoseconds
 	turns   atomic.Uint64
 	ready   chan struct{}
 	stopped chan struct{}
@@ -158,6 +159,7 @@ func (a *Agent) Run(ctx context.Context) {
 	}
 	wg.Go(func() { a.pump(ctx) })
 	wg.Go(func() { a.listen(ctx) })
+	wg.Go(func() { a.watchTools(ctx) })
 	wg.Go(func() { a.prober.run(ctx) })
 	for _, in := range a.inst {
 		wg.Go(func() { a.read(ctx, in) })

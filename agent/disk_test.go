@@ -138,7 +138,7 @@ func TestAPersonStopsWhileTheDiskStalls(t *testing.T) {
 	freeze, thaw := freezer(t, disk)
 	r.up("lxc/web1")
 	freeze()
-	if out, err := exec.Command("lxc-stop", "-P", l.Path(), "web1").CombinedOutput(); err != nil {
+	if out, err := exec.Command("lxc-stop", "-k", "-P", l.Path(), "web1").CombinedOutput(); err != nil {
 		t.Fatalf("lxc-stop: %v: %s", err, out)
 	}
 	c := r.phase("lxc/web1", health.Off)

@@ -58,7 +58,7 @@ func TestStoppedOnPurpose(t *testing.T) {
 	script := filepath.Join(t.TempDir(), "backup")
 	replace(t, script, "#!/bin/sh\nlxc-stop -P "+l.Path()+" --name=web2 --timeout 3\n")
 	for ref, argv := range map[string][]string{
-		"lxc/web1": {"lxc-stop", "-P", l.Path(), "web1"},
+		"lxc/web1": {"lxc-stop", "-k", "-P", l.Path(), "web1"},
 		"lxc/web2": {script},
 	} {
 		r.up(ref)

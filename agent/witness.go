@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"atalaya/agent/health"
 	"atalaya/agent/sentinel"
@@ -36,22 +37,52 @@ func (a *Agent) glimpse(wg *sync.WaitGroup, deaths []sentinel.Event) {
 	a.glances.mu.Unlock()
 	wg.Go(func() {
 		defer close(g.done)
-		actors := a.who(func(argv []string) (health.Verb, bool) {
-			for _, in := range a.inst {
-				if _, verb, ok := in.Meaning(argv); ok && verb != health.VerbStart {
-					return verb, true
-				}
-			}
-			return "", false
-		})
+		actors := a.who(a.meaning)
 		a.glances.mu.Lock()
 		defer a.glances.mu.Unlock()
 		for _, e := range deaths {
 			if of := a.glances.of[e.Ref]; of != nil && of.done == g.done {
-				of.actors = actors
+				of.actors = append(a.ran(e.At), actors...)
 			}
 		}
 	})
+}
+
+// meaning is what a command line does to some container of some instance.
+func (a *Agent) meaning(argv []string) (health.Verb, bool) {
+	for _, in := range a.inst {
+		if _, verb, ok := in.Meaning(argv); ok && verb != health.VerbStart {
+			return verb, true
+		}
+	}
+	return "", false
+}
+
+// watchTools has the kernel tell of every run of the engines' tools, also of those that are over before /proc is read.
+func (a *Agent) watchTools(ctx context.Context) {
+	var files []string
+	for _, in := range a.inst {
+		files = append(files, in.Files()...)
+	}
+	if len(files) == 0 {
+		return
+	}
+	slices.Sort(files)
+	execs, err := sentinel.WatchExecs(slices.Compact(files), a.meaning)
+	if err != nil {
+		a.log.Info("who stops a container is known only while the command lives", "err", err)
+		return
+	}
+	a.execs.Store(execs)
+	a.run(ctx, "watch over the runs of tools", execs.Run)
+}
+
+// ran gives the runs of tools that may have caused a death at that time.
+func (a *Agent) ran(at time.Time) []health.Actor {
+	if e := a.execs.Load(); e != nil {
+		return e.At(at)
+	}
+	return nil
 }
 
 // seenAt gives what was seen at the death of init; ok is false when nothing was begun for it.
@@ -89,7 +120,7 @@ func (h *hands) who(ctx context.Context, j job) *health.Actor {
 	}
 	actors, ok := h.a.seenAt(ctx, j.ref, justDied(j))
 	if !ok {
-		actors = h.a.who(mine)
+		actors = append(h.a.ran(time.Now()), h.a.who(mine)...)
 	}
 	var found *health.Actor
 	for _, act := range actors {

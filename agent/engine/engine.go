@@ -124,6 +124,7 @@ type tool struct {
 	exec        func(id string, argv []string) ([]string, error)           // nil: cannot
 	meaning     func(argv []string) (id string, verb health.Verb, ok bool) // nil: knows none
 	evidence    func(id string, s health.Sighting) []Source                // nil: has none
+	files       []string                                                   // executables whose runs meaning knows
 	hint        func(id string) string                                     // nil: why a command about id may hang
 	units       []string
 	autostarter string

@@ -57,6 +57,9 @@ func (i *Instance) List(ctx context.Context, live []health.Ref) (Listing, error)
 // definition that can be read so, it is always true: absence from a list is no proof of removal.
 func (i *Instance) Defined(id string) bool { return i.tool.checkID(id) == nil && i.tool.defined(id) }
 
+// Files are the executables whose runs Meaning knows; not all of them need exist.
+func (i *Instance) Files() []string { return i.tool.files }
+
 // Place identifies the folder that holds all containers, by file system and inode: another one means that something else
 // is mounted there, or nothing is. Empty where an engine has no such folder, or it cannot be read.
 func (i *Instance) Place() string {

@@ -62,7 +62,7 @@ func openLXC(s Spec, r Runner) (*tool, error) {
 			health.VerbKill: {argv: l.kill, limit: 30 * time.Second, log: true, read: readLXCAnswer},
 		},
 		checkID: checkID, list: l.list, look: l.look, defined: l.defined, place: l.place, exec: l.exec,
-		meaning: l.meaning, evidence: l.evidence, hint: l.hint,
+		meaning: l.meaning, files: lxcFiles(), evidence: l.evidence, hint: l.hint,
 		units: []string{"lxc.service", "lxc-net.service"}, autostarter: l.autostarter(),
 	}, nil
 }

@@ -44,6 +44,17 @@ func lxcTools() map[string]lxcTool {
 	}
 }
 
+// lxcFiles are where these tools lie, and where a packager or an administrator may have put them.
+func lxcFiles() []string {
+	var files []string
+	for _, dir := range []string{"/usr/bin", "/usr/local/bin", "/usr/sbin", "/usr/local/sbin"} {
+		for _, tool := range sortedKeys(lxcTools()) {
+			files = append(files, filepath.Join(dir, tool))
+		}
+	}
+	return files
+}
+
 // meaning reads a command line as getopt_long would: options before and after the name, in one word or two, clustered,
 // and long ones shortened. Another lxcpath, and a name that no container could have, mean nothing.
 func (l *lxc) meaning(argv []string) (string, health.Verb, bool) {
@@ -56,6 +67,9 @@ func (l *lxc) meaning(argv []string) (string, health.Verb, bool) {
 	long := append([]string{"name", "lxcpath", "logfile", "logpriority", "rcfile"}, tool.long...)
 	flags := []string{"quiet", "help", "usage", "version", "kill", "reboot", "nowait", "nolock", "nokill", "force", "snapshots", "rename", "snapshot", "list", "showcomments", "stop"}
 	o := getopt(argv[1:], args, long, flags)
+	if strings.HasSuffix(o.values["logfile"], logSuffix) {
+		return "", "", false // it is a command of ours
+	}
 	if name, alias := o.values["o"]; base == "lxc-clone" && alias {
 		o.values["n"] = name // there, -o is the original
 	}
