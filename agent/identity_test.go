@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -148,7 +149,7 @@ func TestTwoPaths(t *testing.T) {
 	r.up("lxc/web1", "lxc:path2/web1")
 	_, err := r.agent.Order(context.Background(), "web1", false, health.Order{Kind: health.OrderUnwant})
 	want := `"web1" fits several containers: lxc/web1, lxc:path2/web1; name one of them in full`
-	if _, ok := err.(*agent.OrderError); !ok || err.Error() != want {
+	if refused := new(agent.OrderError); !errors.As(err, &refused) || err.Error() != want {
 		t.Errorf("an order to an ambiguous name: %v", err)
 	}
 	kill9(t, m, "web1")

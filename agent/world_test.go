@@ -145,10 +145,9 @@ func (w *world) tried(id string) (out []try) {
 // A bubble is an agent over a world, in a synctest bubble.
 type bubble struct {
 	*running
-	w    *world
-	dir  string
-	poll time.Duration
-	set  agent.Settings
+	w   *world
+	dir string
+	set agent.Settings
 }
 
 // newBubble has an agent with the default policy watch the world. It must be called in a synctest bubble, and end too.

@@ -96,10 +96,10 @@ func execEvents(b []byte) []int {
 		if length < size || length > len(b) {
 			break
 		}
-		if fd := int32(binary.NativeEndian.Uint32(b[16:])); fd >= 0 { //nolint:gosec // it is a signed field
+		if fd := int32(binary.NativeEndian.Uint32(b[16:])); fd >= 0 {
 			_ = unix.Close(int(fd))
 		}
-		if pid := int32(binary.NativeEndian.Uint32(b[20:])); pid > 0 { //nolint:gosec // likewise
+		if pid := int32(binary.NativeEndian.Uint32(b[20:])); pid > 0 {
 			pids = append(pids, int(pid))
 		}
 		b = b[length:]
@@ -161,7 +161,7 @@ func (e *Execs) remember(a health.Actor) *toolRun {
 // await notes when the process ends.
 func (e *Execs) await(ctx context.Context, fd int, r *toolRun) {
 	for ctx.Err() == nil {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 200) //nolint:gosec // a descriptor fits
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 200)
 		if n > 0 || err != nil && !errors.Is(err, unix.EINTR) {
 			break
 		}
