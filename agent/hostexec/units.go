@@ -78,6 +78,32 @@ func (u *units) close() {
 	u.readers.Wait()
 }
 
+// dialBus connects to the system bus within ctx. The library takes no deadline: to a hung dbus-daemon it would wait for ever,
+// and every start after it; a connection that comes too late is closed.
+func dialBus(ctx context.Context) (*dbus.Conn, error) {
+	type dialled struct {
+		conn *dbus.Conn
+		err  error
+	}
+	ch := make(chan dialled)
+	go func() {
+		c, err := dbus.ConnectSystemBus(dbus.WithSignalHandler(dbus.NewSequentialSignalHandler()))
+		select {
+		case ch <- dialled{c, err}:
+		case <-ctx.Done():
+			if err == nil {
+				_ = c.Close()
+			}
+		}
+	}()
+	select {
+	case d := <-ch:
+		return d.conn, d.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
 // dialSystemd connects and subscribes to the ends of jobs. A hung systemd costs dialWithin.
 func dialSystemd() (*dbus.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), dialWithin)
@@ -85,7 +111,7 @@ func dialSystemd() (*dbus.Conn, error) {
 	conn, private := dialPrivate(ctx)
 	if conn == nil {
 		var err error
-		if conn, err = dbus.ConnectSystemBus(dbus.WithSignalHandler(dbus.NewSequentialSignalHandler())); err != nil {
+		if conn, err = dialBus(ctx); err != nil {
 			return nil, fmt.Errorf("connect to systemd by %s and by the system bus: %w", privateSocket, err)
 		}
 	}

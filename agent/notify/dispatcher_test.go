@@ -208,7 +208,7 @@ func TestGivesUpAfterDaysAndCanBeSentAgain(t *testing.T) {
 		if err != nil || !strings.Contains(out[0].LastErr, "no route to host") {
 			t.Fatalf("%+v, %v", out, err)
 		}
-		if err := b.s.Requeue(t.Context(), out[0].ID); err != nil {
+		if err := b.s.Requeue(t.Context(), out[0].ID, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		b.d.Kick()

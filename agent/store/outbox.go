@@ -113,11 +113,11 @@ func (s *Store) Dead(ctx context.Context, id int64, at time.Time, cause string) 
 		`UPDATE outbox SET tries = tries + 1, dead = ?, last_err = ? WHERE id = ? AND sent = 0`, nanos(at), text(cause), id)
 }
 
-// Requeue has a row that was not delivered sent again now, with its time to give up counted anew.
-func (s *Store) Requeue(ctx context.Context, id int64) error {
-	now := nanos(time.Now())
+// Requeue has a row that was not delivered sent again, due at once and with its time to give up counted from at, by the clock
+// that Due is asked with.
+func (s *Store) Requeue(ctx context.Context, id int64, at time.Time) error {
 	return s.change(ctx, "send again", id,
-		`UPDATE outbox SET dead = 0, tries = 0, due = ?, since = ? WHERE id = ? AND sent = 0`, now, now, id)
+		`UPDATE outbox SET dead = 0, tries = 0, due = ?, since = ? WHERE id = ? AND sent = 0`, nanos(at), nanos(at), id)
 }
 
 // Drop deletes a row that was not delivered.

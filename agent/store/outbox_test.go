@@ -84,13 +84,13 @@ func TestOutbox(t *testing.T) {
 		t.Fatalf("%+v, %v", bs, err)
 	}
 	before := time.Now()
-	ok(t, s.Requeue(t.Context(), dead))
+	ok(t, s.Requeue(t.Context(), dead, time.Now()))
 	ds = due(t, s, time.Now().Add(time.Second))
 	if ds[len(ds)-1].Key != "A-1" || ds[len(ds)-1].Tries != 0 || ds[len(ds)-1].Since.Before(before.Add(-time.Second)) || !ds[len(ds)-1].Queued.Equal(epoch) {
 		t.Fatalf("sent again: %s %+v", keys(ds), ds[len(ds)-1])
 	}
 	ok(t, s.Drop(t.Context(), dead))
-	for what, err := range map[string]error{"drop": s.Drop(t.Context(), dead), "requeue": s.Requeue(t.Context(), dead), "sent": s.Sent(t.Context(), dead, epoch, "")} {
+	for what, err := range map[string]error{"drop": s.Drop(t.Context(), dead), "requeue": s.Requeue(t.Context(), dead, time.Now()), "sent": s.Sent(t.Context(), dead, epoch, "")} {
 		if !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("%s what is gone: %v", what, err)
 		}

@@ -84,7 +84,9 @@ func (p *parts) order(ctx context.Context, q web.OrderRequest) (web.OrderReply, 
 
 // retry has an alert sent again now.
 func (p *parts) retry(ctx context.Context, id int64, by string) error {
-	if err := p.record(ctx, id, "sent again, by "+by, p.store.Requeue); err != nil {
+	if err := p.record(ctx, id, "sent again, by "+by, func(ctx context.Context, id int64) error {
+		return p.store.Requeue(ctx, id, p.agent.Now())
+	}); err != nil {
 		return err
 	}
 	p.dispatcher.Kick()
