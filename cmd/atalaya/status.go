@@ -116,7 +116,10 @@ func printHead(s screen, v health.View) {
 	}
 	for _, i := range v.Instances {
 		line := fmt.Sprintf("%s  %s  %s, listed %s ago", clean(instanceName(i)), clean(i.Where), plural(i.Count, "container"), since(i.Listed, v.At))
-		if i.Listed.IsZero() {
+		switch {
+		case i.Listed.IsZero() && i.Err != "":
+			line = fmt.Sprintf("%s  %s", clean(instanceName(i)), clean(i.Where))
+		case i.Listed.IsZero():
 			line = fmt.Sprintf("%s  %s  not listed yet", clean(instanceName(i)), clean(i.Where))
 		}
 		fmt.Fprintln(s.out, s.paint(dim, line))
@@ -152,7 +155,7 @@ func what(k health.ContainerView) string {
 		out = append(out, "next: "+k.Next)
 	}
 	for _, g := range k.Signals {
-		if (g.Failing || g.Outcome == health.Fail || g.Outcome == health.Unsure) && g.Detail != "" && !strings.Contains(k.Why, g.Detail) {
+		if (g.Failing || g.Outcome == health.Fail || g.Outcome == health.Unsure) && g.Detail != "" && !strings.Contains(k.Why, fmt.Sprintf("probe %q", g.Probe)) {
 			out = append(out, g.Probe+": "+g.Detail)
 		}
 	}
