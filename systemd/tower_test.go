@@ -265,3 +265,10 @@ func (h tower) MustRemove(path string) {
 		h.t.Fatal(err)
 	}
 }
+
+// succeeded reports whether another agent than that of pid runs. Between two there is none for a moment.
+func (h tower) succeeded(pid int) bool {
+	h.t.Helper()
+	now := h.property("MainPID")
+	return now != "0" && now != strconv.Itoa(pid)
+}

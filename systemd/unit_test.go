@@ -134,7 +134,7 @@ func endsDuringStart(h tower) {
 		h.MustExec(how...)
 		h.until("the agent has ended", func() bool { return h.Exec("kill", "-0", strconv.Itoa(pid)).Exit != 0 })
 		if i > 0 {
-			h.until("its successor is there", func() bool { return h.property("ActiveState") == "active" && h.agentPID() != pid })
+			h.until("its successor is there", func() bool { return h.property("ActiveState") == "active" && h.succeeded(pid) })
 		}
 		if r := h.Exec("pgrep", "-f", "^lxc-start .*--name=web2"); r.Exit != 0 {
 			h.t.Errorf("%v ended the command in flight", how)
@@ -163,7 +163,7 @@ func killedBetween(h tower) {
 	h.awaitHook("post-stop", "web3", stops+1)
 	pid := h.agentPID()
 	h.MustExec("systemctl", "kill", "--signal=KILL", "atalaya")
-	h.until("its successor is there", func() bool { return h.property("ActiveState") == "active" && h.agentPID() != pid })
+	h.until("its successor is there", func() bool { return h.property("ActiveState") == "active" && h.succeeded(pid) })
 	if n := h.hooks("pre-start", "web3"); n != starts {
 		h.t.Fatalf("it was started before it had stopped")
 	}
