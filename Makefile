@@ -53,7 +53,8 @@ $(LINT_DIR)/golangci-lint:
 		GOFLAGS= GOBIN=$(LINT_DIR) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(LINT_VERSION); \
 	fi
 
-fuzz: ## run every fuzz test for FUZZTIME (20s)
+fuzz: ## run every fuzz test for FUZZTIME (20s), and 100,000 random timelines
+	$(GO) test -timeout 30m -run 'Properties' ./agent/health -rapid.checks 100000
 	@for pkg in $$($(GO) list ./...); do \
 		for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
 			echo "$$pkg $$f"; \

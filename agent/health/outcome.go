@@ -61,8 +61,21 @@ func (m *machine) startLooked() {
 	case Removed:
 		m.gone()
 	default:
+		if m.unwantedNow() {
+			return
+		}
 		m.failed("the engine reported a start, and it does not run")
 	}
+}
+
+// unwantedNow rests what is stopped because a person wanted just that while we dealt with it.
+func (m *machine) unwantedNow() bool {
+	if m.s.RunState != Stopped || m.s.Actor == nil && m.s.Want != No {
+		return false
+	}
+	ph, why := m.barrier()
+	m.rest(ph, why)
+	return true
 }
 
 // rebooted: the engine brought it back by itself before our start. It cost nothing and was no failure.
@@ -84,9 +97,7 @@ func (m *machine) stopLooked() {
 	case m.s.Host.Closed != "":
 		m.rest(Deferred, m.s.Host.Closed)
 		m.s.Granted = true // what we stopped is started again, whatever the budget says by then
-	case m.s.RunState == Stopped && (m.s.Actor != nil || m.s.Want == No):
-		_, why := m.barrier() // while we asked it to stop, a person wanted just that
-		m.rest(Off, why)
+	case m.unwantedNow():
 	case m.s.RunState == Stopped:
 		m.enter(Starting, m.s.Why)
 		m.do(Action{Kind: DoStart, Attempt: a.N, Case: m.s.Case.ID, Reason: m.s.Case.What})

@@ -2,6 +2,7 @@ package health
 
 import (
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"slices"
 	"testing"
@@ -24,10 +25,11 @@ type world struct {
 	pending []Action // looks and actions whose outcome has not come
 	starts  []time.Time
 	moves   map[[2]Phase]int
+	example map[[2]Phase]string // one of each move
 }
 
 func newWorld(p Policy) *world {
-	return &world{p: p, at: epoch, state: Running, pid: 100, moves: map[[2]Phase]int{}}
+	return &world{p: p, at: epoch, state: Running, pid: 100, moves: map[[2]Phase]int{}, example: map[[2]Phase]string{}}
 }
 
 // become changes what is true. A life that has ended never comes back: running again is another.
@@ -142,7 +144,12 @@ func (w *world) step(t *rapid.T, o Observation) {
 		t.Fatalf("unsure changed %s to %s", before.Phase, s.Phase)
 	}
 	if before.Phase != "" {
-		w.moves[[2]Phase{before.Phase, s.Phase}]++
+		k := [2]Phase{before.Phase, s.Phase}
+		w.moves[k]++
+		if w.moves[k] == 1 && k[0] != k[1] {
+			seen, _ := json.Marshal(o)
+			w.example[k] = fmt.Sprintf("%s\nobserved %s\nnow %s", frozen, seen, s.Why)
+		}
 	}
 	w.s = s
 	for _, a := range acts {
@@ -168,6 +175,9 @@ func (w *world) action(t *rapid.T, before State, a Action, o Observation) {
 		}
 		w.open = false
 	case DoUpdate, DoEscalate:
+		if a.Kind == DoEscalate && w.s.Actor != nil && w.s.RunState == Stopped {
+			t.Fatalf("escalated what a person stopped: %s", a.Reason)
+		}
 		if !w.open {
 			t.Fatalf("%s without an open incident", a.Kind)
 		}
@@ -241,7 +251,7 @@ func sameJSON(a, b any) bool {
 }
 
 func TestStepProperties(t *testing.T) {
-	moves := map[[2]Phase]int{}
+	moves, example := map[[2]Phase]int{}, map[[2]Phase]string{}
 	rapid.Check(t, func(t *rapid.T) {
 		p := testPolicy()
 		p.Mode = rapid.SampledFrom([]Mode{ModeHeal, ModeHeal, ModeHeal, ModeAlert, ModeObserve}).Draw(t, "mode")
@@ -255,6 +265,11 @@ func TestStepProperties(t *testing.T) {
 		for k, n := range w.moves {
 			moves[k] += n
 		}
+		for k, e := range w.example {
+			if example[k] == "" {
+				example[k] = e
+			}
+		}
 	})
 	reached := map[Phase]int{}
 	for k, n := range moves {
@@ -263,7 +278,7 @@ func TestStepProperties(t *testing.T) {
 	inDiagram := told(t)
 	for k, n := range moves {
 		if k[0] != k[1] && len(inDiagram[k]) == 0 {
-			t.Errorf("%d times a random timeline went from %s to %s, which no timeline in testdata tells and the diagram lacks", n, k[0], k[1])
+			t.Errorf("%d times a random timeline went from %s to %s, which no timeline in testdata tells and the diagram lacks; one was in\n%s", n, k[0], k[1], example[k])
 		}
 	}
 	for _, ph := range Phases() {

@@ -96,9 +96,8 @@ func (o *ownChild) release()               {}
 type orphan struct {
 	pid   int
 	start uint64
+	fd    int // its pidfd; -1: this kernel has none
 }
 
-func (o orphan) wait() ending           { return awaitOrphan(o.pid, o.start) }
-func (o orphan) terminate() error       { return nil } // its limit was its agent's, and has passed or not; we do not judge
-func (o orphan) process() (int, uint64) { return o.pid, o.start }
-func (o orphan) release()               {}
+func (o *orphan) terminate() error       { return nil } // its limit was its agent's, and has passed or not; we do not judge
+func (o *orphan) process() (int, uint64) { return o.pid, o.start }

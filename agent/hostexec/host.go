@@ -141,6 +141,13 @@ func (h *Host) spend(k *kept) Transcript {
 	return k.final
 }
 
+// isTaken reports whether somebody has the ending of k already.
+func (h *Host) isTaken(k *kept) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return k.taken
+}
+
 // kept lists the running ones by start, oldest first.
 func (h *Host) kept() []*kept {
 	h.mu.Lock()

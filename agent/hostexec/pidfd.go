@@ -36,29 +36,47 @@ var errNotChild = ending{exit: -1, why: "it was not our child, and this kernel t
 // of a test machine, looks every 2 s; one that never does must not hold us up.
 const reapWithin = 3 * time.Second
 
-// awaitOrphan waits until the process with this pid and start time has ended, and says how where the kernel tells it to
-// others than the parent: PIDFD_GET_INFO with PIDFD_INFO_EXIT, since Linux 6.15. Without pidfds it looks every 100 ms.
-func awaitOrphan(pid int, start uint64) ending {
+// findOrphan takes hold of the process with this pid and start time, or gives nil when it has ended. From here on its ending
+// is not missed: that is what the pidfd is for. Without pidfds fd is -1.
+func findOrphan(pid int, start uint64) *orphan {
 	fd, err := pidfdOpen(pid)
 	if err != nil {
-		for alive(pid, start) {
+		fd = -1
+	}
+	// The pidfd may be of another process that was given the same pid; the start time is read through the same /proc and
+	// cannot be of a later one while the pidfd of the earlier is unsignalled.
+	if !alive(pid, start) {
+		closeFd(fd)
+		return nil
+	}
+	return &orphan{pid: pid, start: start, fd: fd}
+}
+
+// wait waits until the process has ended, and says how where the kernel tells it to others than the parent:
+// PIDFD_GET_INFO with PIDFD_INFO_EXIT, since Linux 6.15. Without pidfds it looks every 100 ms.
+func (o *orphan) wait() ending {
+	if o.fd < 0 {
+		for alive(o.pid, o.start) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		return errNotChild
 	}
-	defer func() { _ = unix.Close(fd) }()
-	// The pidfd may be of another process that was given the same pid; the start time is read through the same /proc and
-	// cannot be of a later one while the pidfd of the earlier is unsignalled.
-	if !alive(pid, start) {
-		return errNotChild
-	}
-	pollFd(fd, unix.POLLIN, -1)
+	pollFd(o.fd, unix.POLLIN, -1)
 	// It is a zombie now. Its exit is told once it has been reaped, which the poll shows as POLLHUP.
-	pollFd(fd, 0, reapWithin)
-	if ws, ok := exitOf(fd); ok {
+	pollFd(o.fd, 0, reapWithin)
+	if ws, ok := exitOf(o.fd); ok {
 		return endingOf(ws)
 	}
 	return errNotChild
+}
+
+// release is called once, after wait.
+func (o *orphan) release() { closeFd(o.fd) }
+
+func closeFd(fd int) {
+	if fd >= 0 {
+		_ = unix.Close(fd)
+	}
 }
 
 func pidfdOpen(pid int) (int, error) {

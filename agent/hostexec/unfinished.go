@@ -38,7 +38,7 @@ func (h *Host) Await(ctx context.Context, p Pending) Transcript {
 		name = fileName(p.Op.ID)
 	}
 	k := h.find(name)
-	if k == nil {
+	if k == nil || h.isTaken(k) { // taken, yet there: its files are just being removed
 		return Transcript{
 			Argv: p.Command, PID: p.PID, Unit: p.Unit, Started: p.Started, Took: time.Since(p.Started), Exit: -1,
 			Failure: "it ended before it was awaited, and its ending was not kept",
@@ -69,6 +69,7 @@ func (h *Host) adopt() {
 		}
 		if outs.out == nil {
 			h.log.Warn("cannot read the output of an earlier agent's command", "op", r.Op.ID, "err", err)
+			k.child.release()
 			continue
 		}
 		k.outs = outs
@@ -97,8 +98,8 @@ func (h *Host) recover(r *record) child {
 		}
 		r.PID, r.Start = pid, start
 	}
-	if !alive(r.PID, r.Start) {
-		return nil
+	if o := findOrphan(r.PID, r.Start); o != nil {
+		return o
 	}
-	return orphan{r.PID, r.Start}
+	return nil // and not a child that holds no orphan
 }
