@@ -1,10 +1,9 @@
 package engine_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,27 +12,59 @@ import (
 	"atalaya/agent/engine"
 	"atalaya/agent/health"
 	"atalaya/agent/hostexec"
-	"atalaya/cmd/atalaya-lab/rig"
 )
 
-// The conformance suite: what every engine must do, on real containers. An engine with a CLI of its own adds a line to
-// engines, and a rig where its containers are not LXC's.
+// The conformance suite: what every engine must do. It runs on real containers wherever the engine itself runs here, and
+// on a scripted tool where it does not. An engine adds a line to engines and a yard of its own in a file beside this one.
 
-// subject is one engine as the suite sees it.
-type subject struct {
-	name   string
-	open   func(t *testing.T, r *rig.LXC) *engine.Instance
-	broken health.RunState // how it shows a container whose configuration cannot be read
-	gone   health.RunState // how a look shows one that was deleted
-	marks  bool            // it tells a re-created container from its predecessor
-	linked bool            // it knows host interfaces
+// A yard is where one engine's containers live. Its methods end the test on failure; none of them goes through the
+// engine under test, so that the two check each other.
+type yard interface {
+	With(t *testing.T) yard // the same, ending another test
+	Open(t *testing.T) *engine.Instance
+	Make(name string, o made) // defines a container, which does not run
+	Run(name string)          // starts it and returns when it runs
+	ID(name string) string    // by which the engine knows it
+	InitPID(name string) int  // on the host; of a VM, that of its process
+	Addrs(name string) []string
+	Freeze(name string)
+	Thaw(name string)
+	Die(name string) // kill -9 of its init, or of its process
+	Remove(name string)
 }
 
+// made is what kind of container a yard makes.
+type made struct {
+	autostart bool
+	failing   bool // its start fails
+	broken    bool // its definition cannot be read
+}
+
+// subject is one engine as the suite sees it. Its zero value is an engine that can and tells everything.
+type subject struct {
+	name      string
+	yard      func(t *testing.T) yard
+	broken    health.RunState     // how it shows a container whose configuration cannot be read; empty: cannot be staged
+	gone      health.RunState     // how a look shows one that was deleted
+	marks     bool                // it tells a re-created container from its predecessor
+	links     func(yard) []string // the host interfaces that web1 hangs on; nil: it does not tell
+	option    string              // a name that tries to be an option; empty: it allows none
+	nobody    string              // an id of its form that no container has; empty: "nosuch"
+	comm      string              // of process 1 inside; empty: "init"
+	startExit int                 // of a start that fails; 0: 1
+	killsDead bool                // killing what does not run is no error for it
+	cannot    cannot
+}
+
+// cannot is what an engine has no means for, each to be argued for in docs/engines.md.
+type cannot struct{ pause, exec, autostart, addrs bool }
+
 func engines() []subject {
+	bridge := func(y yard) []string { return []string{y.(*lxcYard).Bridge()} }
 	return []subject{
-		{name: "lxc", open: openLXC, broken: health.Broken, gone: health.Removed, marks: true, linked: true},
-		{name: "custom by lines", open: openLines, broken: health.Missing, gone: health.Missing},
-		{name: "custom by JSON", open: openJSON, broken: health.Broken, gone: health.Missing, marks: true},
+		{name: "lxc", yard: newLXCYard(openLXC), broken: health.Broken, gone: health.Removed, marks: true, links: bridge, option: "--help"},
+		{name: "custom by lines", yard: newLXCYard(openLines), broken: health.Missing, gone: health.Missing, option: "--help"},
+		{name: "custom by JSON", yard: newLXCYard(openJSON), broken: health.Broken, gone: health.Missing, marks: true, option: "--help"},
 	}
 }
 
@@ -48,227 +79,246 @@ func open(t testing.TB, s engine.Spec) *engine.Instance {
 	return i
 }
 
-func openLXC(t *testing.T, r *rig.LXC) *engine.Instance {
-	return open(t, engine.Spec{Engine: "lxc", Path: r.Path()})
-}
-
-func lxcTemplates(r *rig.LXC, c engine.CustomSpec) *engine.CustomSpec {
-	line := func(tool string, more ...string) []string {
-		return append([]string{tool, "-P", r.Path(), "--name={{.ID}}"}, more...)
-	}
-	c.Start, c.Kill = line("lxc-start"), line("lxc-stop", "--kill")
-	c.Stop = line("lxc-stop", "--nokill", "--timeout={{.Limit}}")
-	c.Exec = line("lxc-attach", "--")
-	c.States = map[string]health.RunState{
-		"RUNNING": health.Running, "STOPPED": health.Stopped, "FROZEN": health.Paused, "BROKEN": health.Broken,
-		"STARTING": health.Busy, "STOPPING": health.Busy, "ABORTING": health.Busy,
-	}
-	return &c
-}
-
-// openLines drives LXC through command lines and a regexp, as a person would teach an unknown tool.
-func openLines(t *testing.T, r *rig.LXC) *engine.Instance {
-	return open(t, engine.Spec{Engine: "custom", Instance: "lines", Custom: lxcTemplates(r, engine.CustomSpec{
-		List: []string{"lxc-ls", "-P", r.Path(), "-f", "-F", "NAME,STATE,PID,AUTOSTART,IPV4"},
-		Line: `^(?P<id>\S+) +(?P<state>[A-Z]+) +(?P<pid>\d+|-) +(?P<autostart>\d) +(?P<addr>[-0-9.]+(?:, [0-9.]+)*) *$`,
-	})})
-}
-
-// openJSON drives it through a program that prints JSON.
-func openJSON(t *testing.T, r *rig.LXC) *engine.Instance {
-	script := filepath.Join(t.TempDir(), "list")
-	text := `#!/bin/sh
-printf '{"all":['
-sep=
-for d in "` + r.Path() + `"/*/config; do
-	[ -e "$d" ] || continue
-	d=${d%/config}; n=${d##*/}
-	if i=$(lxc-info -P "` + r.Path() + `" --name="$n" -s -p -i 2>/dev/null); then
-		s=$(echo "$i" | sed -n 's/^State: *//p'); p=$(echo "$i" | sed -n 's/^PID: *//p'); a=$(echo "$i" | sed -n 's/^IP: *//p' | tr '\n' ' ')
-	else s=BROKEN; p=; a=; fi
-	printf '%s{"id":"%s","is":{"state":"%s","pid":%s},"ips":"%s","auto":%s,"born":"%s"}' "$sep" "$n" "$s" "${p:-0}" "$a" \
-		"$(grep start.auto "$d/config" | tail -n 1 | grep -q 1 && echo true || echo false)" "$(stat -c '%i %w' "$d")"
-	sep=,
-done
-printf ']}\n'
-`
-	if err := os.WriteFile(script, []byte(text), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return open(t, engine.Spec{Engine: "custom", Instance: "json", Custom: lxcTemplates(r, engine.CustomSpec{
-		List: []string{script},
-		JSON: &engine.CustomJSON{Items: "all", ID: "id", State: "is.state", PID: "is.pid", Addresses: "ips", Autostart: "auto", Mark: "born"},
-	})})
-}
-
 func TestConformance(t *testing.T) {
-	rig.Require(t, "root", "lxc", "busybox")
 	for _, e := range engines() {
 		t.Run(e.name, func(t *testing.T) {
 			t.Parallel()
-			r := rig.NewLXC(t, rig.LXCOptions{N: 1})
-			conform(t, e, e.open(t, r), r)
+			y := e.yard(t)
+			conform(t, e, y.Open(t), y)
 		})
 	}
 }
 
-func conform(t *testing.T, e subject, i *engine.Instance, r *rig.LXC) {
-	ctx := context.Background()
-	r.Add("web2", "lxc.start.auto = 0") // defined and never started
-	r.Add("--help")                     // a name that tries to be an option
-	must := func(a engine.Answer, what string) {
-		t.Helper()
-		if a.Err != "" {
-			t.Fatalf("%s: %s (cause %q)", what, a.Err, a.Cause)
+// A bench is one engine under test.
+type bench struct {
+	subject
+	i *engine.Instance
+	y yard
+}
+
+func conform(t *testing.T, e subject, i *engine.Instance, y yard) {
+	b := &bench{subject: e, i: i, y: y}
+	y.Make("web1", made{autostart: true})
+	y.Run("web1")
+	y.Make("web2", made{}) // defined and never started
+	for _, c := range []struct {
+		name string
+		run  func(*bench, *testing.T)
+		when bool
+	}{
+		{"list", (*bench).lists, true},
+		{"look", (*bench).looks, true},
+		{"start and stop", (*bench).startsAndStops, true},
+		{"a name that tries to be an option", (*bench).takesOptionName, e.option != ""},
+		{"paused", (*bench).showsPaused, !e.cannot.pause},
+		{"exec", (*bench).executes, !e.cannot.exec},
+		{"killed init", (*bench).outlivesKill, true},
+		{"failing start", (*bench).tellsCause, true},
+		{"broken", (*bench).showsBroken, e.broken != ""},
+		{"deleted and made again", (*bench).tellsAgain, true},
+		{"verbs", (*bench).knowsVerbs, true},
+	} {
+		if c.when {
+			t.Run(c.name, func(t *testing.T) {
+				here := *b
+				here.y = y.With(t)
+				c.run(&here, t)
+			})
 		}
 	}
+}
 
-	t.Run("list", func(t *testing.T) {
-		l := list(t, i)
-		web1, web2 := find(t, l, "web1"), find(t, l, "web2")
-		if web1.State != health.Running || web1.Init.PID != r.InitPID("web1") || web1.Init.Start == 0 {
-			t.Errorf("web1 runs with init %d: %+v", r.InitPID("web1"), web1)
+func (b *bench) must(t *testing.T, v health.Verb, id string, limit time.Duration) {
+	t.Helper()
+	if a := b.i.Do(context.Background(), v, id, limit); a.Err != "" {
+		t.Fatalf("%s %s: %s (cause %q)", v, id, a.Err, a.Cause)
+	}
+}
+
+func (b *bench) lists(t *testing.T) {
+	id1, id2 := b.y.ID("web1"), b.y.ID("web2")
+	l := list(t, b.i)
+	web1, web2 := find(t, l, id1), find(t, l, id2)
+	if web1.State != health.Running || web1.Init.PID != b.y.InitPID("web1") || (web1.Init.PID != 0) != (web1.Init.Start != 0) {
+		t.Errorf("web1 runs with init %d: %+v", b.y.InitPID("web1"), web1)
+	}
+	if web1.Name != "web1" || web1.At.IsZero() || !b.cannot.autostart && web1.Autostart != health.Yes {
+		t.Errorf("web1: %+v", web1)
+	}
+	for _, want := range b.y.Addrs("web1") {
+		if !b.cannot.addrs && !slices.ContainsFunc(web1.Addrs, func(a health.Addr) bool { return a.Prefix.Addr().String() == want }) {
+			t.Errorf("web1 has %v, want %v", web1.Addrs, want)
 		}
-		if web1.Autostart != health.Yes || web1.Name != "web1" || web1.At.IsZero() {
-			t.Errorf("web1: %+v", web1)
+	}
+	if web2.State != health.Stopped || web2.Init.PID != 0 || !b.cannot.autostart && web2.Autostart != health.No || len(web2.Addrs) != 0 {
+		t.Errorf("web2 was never started: %+v", web2)
+	}
+	if b.links != nil && !slices.Equal(web1.Links, b.links(b.y)) {
+		t.Errorf("web1 hangs on %q, want %q", web1.Links, b.links(b.y))
+	}
+	if web1.Ref.Engine != b.i.Spec().Engine || web1.Ref.Instance != b.i.Spec().Instance || !b.i.Defined(id1) || l.Degraded != "" {
+		t.Errorf("ref %v of %+v, degraded %q", web1.Ref, b.i.Spec(), l.Degraded)
+	}
+}
+
+func (b *bench) looks(t *testing.T) {
+	if s := look(t, b.i, b.y.ID("web1")); s.State != health.Running || s.Init.PID != b.y.InitPID("web1") {
+		t.Errorf("web1: %+v", s)
+	}
+	if s := look(t, b.i, b.y.ID("web2")); s.State != health.Stopped {
+		t.Errorf("web2: %+v", s)
+	}
+	if s, err := b.i.Look(context.Background(), b.unknown(), health.Process{}); err == nil && s.State != b.gone {
+		t.Errorf("what does not exist: %+v", s)
+	}
+	if _, err := b.i.Look(context.Background(), "../web1", health.Process{}); err == nil {
+		t.Error("a path was looked at")
+	}
+}
+
+// unknown is an id of the engine's own form that no container has.
+func (b *bench) unknown() string {
+	if b.nobody != "" {
+		return b.nobody
+	}
+	return "nosuch"
+}
+
+func (b *bench) startsAndStops(t *testing.T) {
+	id := b.y.ID("web2")
+	b.must(t, health.VerbStart, id, 0)
+	awaitState(t, b.i, id, health.Running)
+	if a := b.i.Do(context.Background(), health.VerbStart, id, 0); !a.Already || a.Err != "" {
+		t.Errorf("start of what runs: %+v", a)
+	}
+	b.must(t, health.VerbStop, id, 30*time.Second)
+	awaitState(t, b.i, id, health.Stopped)
+	b.must(t, health.VerbStart, id, 0)
+	awaitState(t, b.i, id, health.Running)
+	b.must(t, health.VerbKill, id, 0)
+	awaitState(t, b.i, id, health.Stopped)
+	if a := b.i.Do(context.Background(), health.VerbKill, id, 0); a.Err == "" && !b.killsDead {
+		t.Errorf("kill of what does not run: %+v", a)
+	}
+	if b.i.Can(health.VerbRestart) {
+		b.must(t, health.VerbStart, id, 0)
+		awaitState(t, b.i, id, health.Running)
+		before := look(t, b.i, id).Init
+		b.must(t, health.VerbRestart, id, 0)
+		eventually(t, "it was restarted", func() bool {
+			s, err := b.i.Look(context.Background(), id, health.Process{})
+			return err == nil && s.State == health.Running && (s.Init != before || before.PID == 0)
+		})
+		b.must(t, health.VerbKill, id, 0)
+		awaitState(t, b.i, id, health.Stopped)
+	}
+}
+
+func (b *bench) takesOptionName(t *testing.T) {
+	b.y.Make(b.option, made{})
+	id := b.y.ID(b.option)
+	if s := find(t, list(t, b.i), id); s.State != health.Stopped {
+		t.Fatalf("%+v", s)
+	}
+	b.must(t, health.VerbStart, id, 0)
+	awaitState(t, b.i, id, health.Running)
+	b.must(t, health.VerbKill, id, 0)
+}
+
+func (b *bench) showsPaused(t *testing.T) {
+	b.y.Freeze("web1")
+	defer b.y.Thaw("web1")
+	if s := find(t, list(t, b.i), b.y.ID("web1")); s.State != health.Paused {
+		t.Errorf("list: %+v", s)
+	}
+	if s := look(t, b.i, b.y.ID("web1")); s.State != health.Paused {
+		t.Errorf("look: %+v", s)
+	}
+}
+
+func (b *bench) executes(t *testing.T) {
+	out := b.i.Exec(context.Background(), b.y.ID("web1"), []string{"sh", "-c", "echo in $(cat /proc/1/comm); exit 7"}, 10*time.Second)
+	if out.Exit != 7 || !strings.Contains(string(out.Stdout), "in "+cmp.Or(b.comm, "init")) {
+		t.Errorf("exit %d, %q %q %s", out.Exit, out.Stdout, out.Stderr, out.Failure)
+	}
+}
+
+func (b *bench) outlivesKill(t *testing.T) {
+	id := b.y.ID("web1")
+	before := find(t, list(t, b.i), id).Init
+	b.y.Die("web1")
+	eventually(t, "web1 is no longer running", func() bool { return find(t, list(t, b.i), id).State == health.Stopped })
+	s, err := b.i.Look(context.Background(), id, before)
+	if err != nil || s.State != health.Stopped || s.Init.PID != 0 {
+		t.Errorf("look at the dead: %+v, %v", s, err)
+	}
+	if s.OnPurpose != "" || s.Finished {
+		t.Errorf("it was killed, and nobody stopped it: %+v", s)
+	}
+	b.must(t, health.VerbStart, id, 0)
+	awaitState(t, b.i, id, health.Running)
+	if s := look(t, b.i, id); s.Init == before && before.PID != 0 {
+		t.Errorf("a new life has the init of the old one: %+v", s.Init)
+	}
+}
+
+func (b *bench) tellsCause(t *testing.T) {
+	b.y.Make("noinit", made{failing: true})
+	id := b.y.ID("noinit")
+	list(t, b.i)
+	a := b.i.Do(context.Background(), health.VerbStart, id, 0)
+	if a.Err == "" || a.Cause == "" || a.Already || a.Transcript.Exit != cmp.Or(b.startExit, 1) {
+		t.Errorf("%+v", a)
+	}
+	awaitState(t, b.i, id, health.Stopped)
+	b.y.Remove("noinit")
+}
+
+func (b *bench) showsBroken(t *testing.T) {
+	b.y.Make("odd", made{broken: true})
+	l := list(t, b.i)
+	got := health.Missing
+	if s := peek(l, b.y.ID("odd")); s != nil {
+		got = s.State
+	}
+	if got != b.broken {
+		t.Errorf("broken shows as %s, want %s", got, b.broken)
+	}
+	if find(t, l, b.y.ID("web1")).State != health.Running {
+		t.Error("the others are no longer watched")
+	}
+	b.y.Remove("odd")
+}
+
+func (b *bench) tellsAgain(t *testing.T) {
+	id := b.y.ID("web2")
+	was := find(t, list(t, b.i), id)
+	b.y.Remove("web2")
+	if s := peek(list(t, b.i), id); s != nil {
+		t.Errorf("deleted, and listed: %+v", s)
+	}
+	if s := look(t, b.i, id); s.State != b.gone {
+		t.Errorf("deleted: %+v, want %s", s, b.gone)
+	}
+	b.y.Make("web2", made{})
+	is := find(t, list(t, b.i), b.y.ID("web2"))
+	if b.marks && (was.Mark == "" || was.Mark == is.Mark) {
+		t.Errorf("the new container has the mark of the old one: %q, %q", was.Mark, is.Mark)
+	}
+}
+
+func (b *bench) knowsVerbs(t *testing.T) {
+	for _, v := range []health.Verb{health.VerbStart, health.VerbStop, health.VerbKill} {
+		if !b.i.Can(v) || b.i.Limit(v) <= 0 {
+			t.Errorf("%s: %v, limit %v", v, b.i.Can(v), b.i.Limit(v))
 		}
-		if !slices.ContainsFunc(web1.Addrs, func(a health.Addr) bool { return a.Prefix.Addr() == r.Addr("web1") }) {
-			t.Errorf("web1 has %v, want %v", web1.Addrs, r.Addr("web1"))
-		}
-		if web2.State != health.Stopped || web2.Init.PID != 0 || web2.Autostart != health.No || len(web2.Addrs) != 0 {
-			t.Errorf("web2 was never started: %+v", web2)
-		}
-		if e.linked && !slices.Equal(web1.Links, []string{r.Bridge()}) {
-			t.Errorf("web1 hangs on %q, want %q", web1.Links, r.Bridge())
-		}
-		if web1.Ref.Engine != i.Spec().Engine || web1.Ref.Instance != i.Spec().Instance || !i.Defined("web1") || l.Degraded != "" {
-			t.Errorf("ref %v of %+v", web1.Ref, i.Spec())
-		}
-	})
-	t.Run("look", func(t *testing.T) {
-		if s := look(t, i, "web1"); s.State != health.Running || s.Init.PID != r.InitPID("web1") {
-			t.Errorf("web1: %+v", s)
-		}
-		if s := look(t, i, "web2"); s.State != health.Stopped {
-			t.Errorf("web2: %+v", s)
-		}
-		if s, err := i.Look(ctx, "nosuch", health.Process{}); err == nil && s.State != e.gone {
-			t.Errorf("what does not exist: %+v", s)
-		}
-		if _, err := i.Look(ctx, "../web1", health.Process{}); err == nil {
-			t.Error("a path was looked at")
-		}
-	})
-	t.Run("start and stop", func(t *testing.T) {
-		must(i.Do(ctx, health.VerbStart, "web2", 0), "start web2")
-		awaitState(t, i, "web2", health.Running)
-		if a := i.Do(ctx, health.VerbStart, "web2", 0); !a.Already || a.Err != "" {
-			t.Errorf("start of what runs: %+v", a)
-		}
-		must(i.Do(ctx, health.VerbStop, "web2", 30*time.Second), "stop web2")
-		awaitState(t, i, "web2", health.Stopped)
-		must(i.Do(ctx, health.VerbStart, "web2", 0), "start web2 again")
-		must(i.Do(ctx, health.VerbKill, "web2", 0), "kill web2")
-		awaitState(t, i, "web2", health.Stopped)
-		if a := i.Do(ctx, health.VerbKill, "web2", 0); a.Err == "" {
-			t.Errorf("kill of what does not run: %+v", a)
-		}
-	})
-	t.Run("a name that tries to be an option", func(t *testing.T) {
-		if s := find(t, list(t, i), "--help"); s.State != health.Stopped {
-			t.Fatalf("%+v", s)
-		}
-		must(i.Do(ctx, health.VerbStart, "--help", 0), "start --help")
-		awaitState(t, i, "--help", health.Running)
-		must(i.Do(ctx, health.VerbKill, "--help", 0), "kill --help")
-	})
-	t.Run("paused", func(t *testing.T) {
-		r := r.With(t)
-		r.Freeze("web1")
-		defer r.Thaw("web1")
-		if s := find(t, list(t, i), "web1"); s.State != health.Paused {
-			t.Errorf("list: %+v", s)
-		}
-		if s := look(t, i, "web1"); s.State != health.Paused {
-			t.Errorf("look: %+v", s)
-		}
-	})
-	t.Run("exec", func(t *testing.T) {
-		out := i.Exec(ctx, "web1", []string{"sh", "-c", "echo in $(cat /proc/1/comm); exit 7"}, 10*time.Second)
-		if out.Exit != 7 || !strings.Contains(string(out.Stdout), "in init") {
-			t.Errorf("exit %d, %q %q %s", out.Exit, out.Stdout, out.Stderr, out.Failure)
-		}
-	})
-	t.Run("killed init", func(t *testing.T) {
-		r := r.With(t)
-		before := find(t, list(t, i), "web1").Init
-		r.Kill9("web1")
-		eventually(t, "web1 is no longer running", func() bool { return find(t, list(t, i), "web1").State == health.Stopped })
-		if s, err := i.Look(ctx, "web1", before); err != nil || s.State != health.Stopped || s.Init.PID != 0 {
-			t.Errorf("look at the dead: %+v, %v", s, err)
-		}
-		must(i.Do(ctx, health.VerbStart, "web1", 0), "start after kill -9")
-		awaitState(t, i, "web1", health.Running)
-		if s := look(t, i, "web1"); s.Init == before {
-			t.Errorf("a new life has the init of the old one: %+v", s.Init)
-		}
-	})
-	t.Run("failing start", func(t *testing.T) {
-		r := r.With(t)
-		r.Add("noinit", "lxc.init.cmd = /bin/nosuch")
-		list(t, i)
-		a := i.Do(ctx, health.VerbStart, "noinit", 0)
-		if a.Err == "" || a.Cause == "" || a.Already || a.Transcript.Exit != 1 {
-			t.Errorf("%+v", a)
-		}
-		awaitState(t, i, "noinit", health.Stopped)
-		r.Remove("noinit")
-	})
-	t.Run("broken", func(t *testing.T) {
-		r := r.With(t)
-		r.Add("odd", "lxc.nosuch.key = 1")
-		l := list(t, i)
-		got := health.Missing
-		if s := peek(l, "odd"); s != nil {
-			got = s.State
-		}
-		if got != e.broken {
-			t.Errorf("broken shows as %s, want %s", got, e.broken)
-		}
-		if find(t, l, "web1").State != health.Running {
-			t.Error("the others are no longer watched")
-		}
-		r.Remove("odd")
-	})
-	t.Run("deleted and made again", func(t *testing.T) {
-		r := r.With(t)
-		was := find(t, list(t, i), "web2")
-		r.Remove("web2")
-		if s := peek(list(t, i), "web2"); s != nil {
-			t.Errorf("deleted, and listed: %+v", s)
-		}
-		if s := look(t, i, "web2"); s.State != e.gone {
-			t.Errorf("deleted: %+v, want %s", s, e.gone)
-		}
-		r.Add("web2")
-		is := find(t, list(t, i), "web2")
-		if e.marks && (was.Mark == "" || was.Mark == is.Mark) {
-			t.Errorf("the new container has the mark of the old one: %q, %q", was.Mark, is.Mark)
-		}
-	})
-	t.Run("verbs", func(t *testing.T) {
-		for _, v := range []health.Verb{health.VerbStart, health.VerbStop, health.VerbKill} {
-			if !i.Can(v) || i.Limit(v) <= 0 {
-				t.Errorf("%s: %v, limit %v", v, i.Can(v), i.Limit(v))
-			}
-		}
-		if a := i.Do(ctx, health.VerbMove, "web1", 0); i.Can(health.VerbMove) || a.Err == "" {
-			t.Errorf("move: %+v", a)
-		}
-		if a := i.Do(ctx, health.VerbKill, "a/../web1", 0); a.Err == "" || a.Transcript.PID != 0 {
-			t.Errorf("a path was killed: %+v", a)
-		}
-	})
+	}
+	if a := b.i.Do(context.Background(), health.VerbMove, b.y.ID("web1"), 0); b.i.Can(health.VerbMove) || a.Err == "" {
+		t.Errorf("move: %+v", a)
+	}
+	if a := b.i.Do(context.Background(), health.VerbKill, "a/../web1", 0); a.Err == "" || a.Transcript.PID != 0 {
+		t.Errorf("a path was killed: %+v", a)
+	}
 }
 
 func list(t testing.TB, i *engine.Instance, live ...health.Ref) engine.Listing {

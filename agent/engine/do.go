@@ -58,7 +58,7 @@ func (i *Instance) Do(ctx context.Context, v health.Verb, id string, limit time.
 		return failed(fmt.Sprintf("%s %s: %v", v, i.ref(id), err))
 	}
 	op := hostexec.Op{ID: string(v) + "-" + strconv.FormatInt(time.Now().UnixNano(), 36), Container: i.ref(id).String(), Verb: string(v)}
-	t := i.run.Change(ctx, op, hostexec.Command{Argv: argv, Timeout: c.limit + how.slack})
+	t := i.run.Change(ctx, op, hostexec.Command{Argv: argv, Env: i.spec.Env, Timeout: c.limit + how.slack})
 	log := readLog(c.log)
 	a := how.read(t, log)
 	a.Transcript, a.Log = t, log

@@ -18,6 +18,8 @@ type Runner interface {
 	Read(context.Context, hostexec.Command) hostexec.Transcript
 	// Change runs a command that changes a container. It is never killed by force.
 	Change(context.Context, hostexec.Op, hostexec.Command) hostexec.Transcript
+	// Stream follows a long-lived command that only reads, line by line, until the context ends.
+	Stream(context.Context, hostexec.Command, func(line []byte) error) error
 }
 
 // DefaultTimeout bounds a list, when Spec.Timeout is zero.
@@ -35,6 +37,11 @@ type Spec struct {
 	Engine   string        // "lxc", "custom"
 	Instance string        // name of this one among several; empty: the default
 	Path     string        // lxc: the lxcpath, absolute
+	URI      string        // libvirt: the connection, such as "qemu:///system"
+	Args     []string      // docker, podman, …: put between the tool and its command, such as "--host=unix:///run/other.sock"
+	Env      []string      // "NAME=value" for every command of the tool
+	Bin      string        // folder of the tool's commands, absolute; empty: they are looked up
+	Root     string        // prefix of the host's files that are read directly (lock files, task logs); empty: /
 	Custom   *CustomSpec   // custom: its command lines
 	Timeout  time.Duration // of the list; 0: DefaultTimeout
 	Quiet    time.Duration // how long a list may be made without asking the tool, while nothing moves; 0: DefaultQuiet
@@ -126,6 +133,9 @@ type tool struct {
 	evidence    func(id string, s health.Sighting) []Source                // nil: has none
 	files       []string                                                   // executables whose runs meaning knows
 	hint        func(id string) string                                     // nil: why a command about id may hang
+	events      func(ctx context.Context, changed func(id string)) error   // nil: the tool has no event stream
+	version     []string                                                   // command line that prints the tool's version
+	blind       []string                                                   // what cannot be known through this tool, a sentence each
 	units       []string
 	autostarter string
 }

@@ -104,7 +104,7 @@ func (i *Instance) Exec(ctx context.Context, id string, argv []string, limit tim
 	if err != nil {
 		return refused(argv, err.Error())
 	}
-	return i.run.Read(ctx, hostexec.Command{Argv: line, Timeout: limit})
+	return i.run.Read(ctx, hostexec.Command{Argv: line, Env: i.spec.Env, Timeout: limit})
 }
 
 // Meaning tells whether a command line stops, moves, snapshots or removes a container of this instance, and which.
@@ -122,6 +122,28 @@ func (i *Instance) Evidence(id string, s health.Sighting) []Source {
 	}
 	return i.tool.evidence(id, s)
 }
+
+// HasEvents tells whether Events can follow anything.
+func (i *Instance) HasEvents() bool { return i.tool.events != nil }
+
+// Events follows the tool's own event stream, one process, until the context ends or the stream does; whoever calls it
+// calls it again, later and later. Each event is a reason to look and never an observation: changed is called with the id
+// of the container, or "" when all should be listed anew. An instance without a stream returns at once.
+func (i *Instance) Events(ctx context.Context, changed func(id string)) error {
+	if i.tool.events == nil {
+		return nil
+	}
+	if err := i.tool.events(ctx, changed); err != nil {
+		return fmt.Errorf("follow the events of %s: %w", i.label(), err)
+	}
+	return nil
+}
+
+// Version is the command line that prints the tool's version; nil where it has none.
+func (i *Instance) Version() []string { return i.tool.version }
+
+// Blind lists what cannot be known through this tool, a sentence each.
+func (i *Instance) Blind() []string { return i.tool.blind }
 
 // Units names the systemd units whose stop job or restart means hands off.
 func (i *Instance) Units() []string { return i.tool.units }

@@ -121,8 +121,10 @@ type Sighting struct {
 	Addrs      []Addr    `json:"addrs,omitempty"`
 	Links      []string  `json:"links,omitempty"` // host interfaces it needs: its bridges
 	Tags       []string  `json:"tags,omitempty"`
-	Finished   bool      `json:"finished,omitempty"` // ended by itself, well, and nothing asks for it again: a job that is done
-	At         time.Time `json:"at,omitzero"`        // when the engine was asked
+	Finished   bool      `json:"finished,omitempty"`   // ended by itself, well, and nothing asks for it again: a job that is done
+	OnPurpose  string    `json:"on_purpose,omitempty"` // stopped, and the engine's own record says that somebody wanted it: who or how
+	Health     Outcome   `json:"health,omitempty"`     // what the engine's own health check says; empty: it has none
+	At         time.Time `json:"at,omitzero"`          // when the engine was asked
 }
 
 // A Death is the kernel's word that an init process ended. It proves down; it never proves that a start is wanted.

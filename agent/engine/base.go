@@ -1,0 +1,76 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"atalaya/agent/health"
+	"atalaya/agent/hostexec"
+)
+
+// base is what the engines that ask one tool share: how its command lines are made and its answers taken.
+type base struct {
+	spec  Spec
+	run   Runner
+	notes notes
+}
+
+// argv begins a command line of the tool: its place and the arguments that every command of this instance has.
+func (b *base) argv(tool string, more ...string) []string {
+	if b.spec.Bin != "" {
+		tool = filepath.Join(b.spec.Bin, tool)
+	}
+	return append(append([]string{tool}, b.spec.Args...), more...)
+}
+
+// ask runs a command that only reads, within the limit of a list, and gives what it printed. An answer that was cut is an
+// error: half a list would make the other half missing.
+func (b *base) ask(ctx context.Context, argv []string) (hostexec.Transcript, error) {
+	t := b.run.Read(ctx, hostexec.Command{Argv: argv, Env: b.spec.Env, Timeout: b.spec.Timeout, MaxOut: maxList})
+	if err := t.Err(); err != nil {
+		return t, err
+	}
+	if t.StdoutSize > int64(len(t.Stdout)) {
+		return t, fmt.Errorf("%q printed %d bytes: not believed", filepath.Base(argv[0]), t.StdoutSize)
+	}
+	return t, nil
+}
+
+// file is the path of one of the host's files.
+func (b *base) file(path string) string { return filepath.Join("/", b.spec.Root, path) }
+
+func (b *base) ref(id string) health.Ref {
+	return health.Ref{Engine: b.spec.Engine, Instance: b.spec.Instance, ID: id}
+}
+
+// checkPlain is checkID for tools whose commands take the id as a word of its own: it must not look like an option.
+func checkPlain(id string) error {
+	if err := checkID(id); err != nil {
+		return err
+	}
+	if strings.HasPrefix(id, "-") {
+		return fmt.Errorf("name %q: would be read as an option", id)
+	}
+	return nil
+}
+
+// readAnswer takes a tool's answer where exit 0 means "done" and the last line of stderr says why not. already are the
+// words by which the tool says that it runs.
+func readAnswer(already ...string) func(hostexec.Transcript, []byte) Answer {
+	return func(t hostexec.Transcript, _ []byte) Answer {
+		var a Answer
+		said := string(t.Stderr) + "\n" + string(t.Stdout)
+		for _, words := range already {
+			a.Already = a.Already || strings.Contains(said, words)
+		}
+		if err := t.Err(); err != nil && !a.Already {
+			a.Err = err.Error()
+			if a.Cause = lastLine(t.Stderr); a.Cause == "" {
+				a.Cause = lastLine(t.Stdout)
+			}
+		}
+		return a
+	}
+}
