@@ -12,7 +12,7 @@ PACKAGES     := cmd/atalaya-lab/packages.sh
 AS_ROOT      := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench lint fuzz clean
+.PHONY: help build demo test bench lint fuzz mutate clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ fuzz: ## run every fuzz test for FUZZTIME (20s), and 100,000 random timelines
 			$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
 		done; \
 	done
+
+mutate: build ## change each scripted engine's reply in one place: the tests must notice (ENGINE=openvz for one)
+	bin/atalaya-lab mutate $(if $(ENGINE),--engine $(ENGINE))
 
 clean: ## remove what was built, and what killed tests left behind
 	@[ ! -x bin/atalaya-lab ] || $(AS_ROOT) bin/atalaya-lab sweep

@@ -12,6 +12,7 @@ import (
 	"atalaya/agent/engine"
 	"atalaya/agent/health"
 	"atalaya/agent/hostexec"
+	"atalaya/cmd/atalaya-lab/scripted"
 )
 
 // The conformance suite: what every engine must do. It runs on real containers wherever the engine itself runs here, and
@@ -368,10 +369,11 @@ func awaitState(t testing.TB, i *engine.Instance, id string, want health.RunStat
 // eventually polls, with a deadline that a busy machine keeps.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	limit := scripted.Patience(20 * time.Second)
+	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if ok() {
 			return
 		}
 	}
-	t.Fatalf("not within 20 s: %s", what)
+	t.Fatalf("not within %s: %s", limit, what)
 }

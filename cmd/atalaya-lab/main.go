@@ -30,6 +30,6 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(benchCommand(), demoCommand(), floorCommand(), rigCommand(), sweepCommand())
+	root.AddCommand(benchCommand(), demoCommand(), floorCommand(), mutateCommand(), rigCommand(), sweepCommand())
 	return root
 }

@@ -1,0 +1,25 @@
+package engine_test
+
+import (
+	"os"
+	"testing"
+
+	"atalaya/cmd/atalaya-lab/scripted"
+)
+
+// TestMain lets the test binary be the tools of scripted engines, when it is called by their names.
+func TestMain(m *testing.M) {
+	scripted.Main()
+	os.Exit(m.Run())
+}
+
+// TestScripted runs what only a scripted engine can be asked: its traps, locks and lies. An engine adds its line; make
+// mutate runs the subtest of its name.
+func TestScripted(t *testing.T) {
+	for name, run := range map[string]func(*testing.T){} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			run(t)
+		})
+	}
+}
