@@ -64,6 +64,8 @@ func engines() []subject {
 	bridge := func(y yard) []string { return []string{y.(*lxcYard).Bridge()} }
 	return []subject{
 		{name: "lxc", yard: newLXCYard(openLXC), broken: health.Broken, gone: health.Removed, marks: true, links: bridge, option: "--help"},
+		{name: "openvz", yard: newOpenVZYard, broken: health.Missing, gone: health.Removed, marks: true, nobody: "999",
+			links: func(yard) []string { return []string{"vzbr0", "venet0"} }, comm: hostComm(), startExit: 47, killsDead: true},
 		{name: "custom by lines", yard: newLXCYard(openLines), broken: health.Missing, gone: health.Missing, option: "--help"},
 		{name: "custom by JSON", yard: newLXCYard(openJSON), broken: health.Broken, gone: health.Missing, marks: true, option: "--help"},
 	}

@@ -59,6 +59,7 @@ type kind struct {
 func kinds() []kind {
 	return []kind{
 		{name: "lxc", discover: discoverLXC, open: openLXC},
+		{name: "openvz", discover: discoverOpenVZ, open: openOpenVZ},
 		{name: "custom", open: openCustom},
 	}
 }

@@ -16,7 +16,9 @@ func TestMain(m *testing.M) {
 // TestScripted runs what only a scripted engine can be asked: its traps, locks and lies. An engine adds its line; make
 // mutate runs the subtest of its name.
 func TestScripted(t *testing.T) {
-	for name, run := range map[string]func(*testing.T){} {
+	for name, run := range map[string]func(*testing.T){
+		"openvz": scriptedOpenVZ,
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			run(t)

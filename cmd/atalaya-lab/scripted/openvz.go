@@ -45,22 +45,46 @@ func (h *Host) AddVZ(c Container) {
 			c.Keys[key] = value
 		}
 	}
-	h.must(os.MkdirAll(h.File(VZPrivate(c.ID)), 0o755))
-	h.WriteFile("/etc/vz/conf/"+c.ID+".conf", fmt.Sprintf("ONBOOT=%q\nNAME=%q\nVE_PRIVATE=\"/vz/private/$VEID\"\n", c.Keys["onboot"], c.Name))
+	h.must(os.MkdirAll(h.File(c.Keys["private"]), 0o755))
+	h.WriteFile("/etc/vz/conf/"+c.ID+".conf", vzConfig(c))
 	if c.Name != "" {
 		h.must(os.Symlink("/etc/vz/conf/"+c.ID+".conf", h.File("/etc/vz/names/"+c.Name)))
 	}
 	h.Put(c)
 }
 
+// vzConfig is the configuration of a container as vzctl writes it (samples/vzctl-upstream-network-session.txt, NETIF).
+func vzConfig(c Container) string {
+	conf := fmt.Sprintf("VE_ROOT=\"/vz/root/$VEID\"\nVE_PRIVATE=\"%s\"\nNAME=\"%s\"\nIP_ADDRESS=\"%s\"\n", c.Keys["private"], c.Name, strings.Join(c.Addrs, " "))
+	conf += "NETIF=\"ifname=eth0,bridge=vzbr0,mac=00:18:51:C5:6C:D4,host_ifname=veth" + c.ID + ".0,host_mac=00:18:51:02:45:34\"\n"
+	for key, name := range map[string]string{"onboot": "ONBOOT", "disabled": "DISABLED"} {
+		switch c.Keys[key] {
+		case "true":
+			conf += name + "=\"yes\"\n"
+		case "false":
+			conf += name + "=\"no\"\n"
+		}
+	}
+	return conf
+}
+
+// StartVZ makes a container run, as vzctl start does.
+func (h *Host) StartVZ(id string) {
+	h.Update(id, func(c *Container) { h.vzBegin(c) })
+}
+
 // DestroyVZ is vzctl destroy: configuration and private area are gone.
 func (h *Host) DestroyVZ(id string) {
-	if c := h.Get(id); c != nil && c.Name != "" {
+	c := h.Get(id)
+	if c == nil {
+		return
+	}
+	if c.Name != "" {
 		h.RemoveFile("/etc/vz/names/" + c.Name)
 	}
 	h.Delete(id)
 	h.RemoveFile("/etc/vz/conf/" + id + ".conf")
-	h.RemoveFile(VZPrivate(id))
+	h.RemoveFile(c.Keys["private"])
 	h.RemoveFile("/var/lib/vzctl/vepid/" + id)
 }
 
@@ -95,7 +119,6 @@ func vzlist(c *Call) int {
 			continue
 		}
 		k.State = state
-		k.Keys["onboot.table"], k.Keys["disabled.table"] = yesNo(k.Key("onboot")), yesNo(k.Key("disabled"))
 		v.All = append(v.All, k)
 	}
 	switch {
@@ -111,15 +134,11 @@ func vzlist(c *Call) int {
 	return c.Reply("list-table", v)
 }
 
-func yesNo(s string) string {
-	if s == "true" {
-		return "yes"
-	}
-	return "no"
-}
-
 func vzctl(c *Call) int {
 	args := c.Args
+	if len(args) > 0 && args[0] == "--quiet" {
+		args = args[1:]
+	}
 	if len(args) < 2 {
 		return 20
 	}
@@ -196,11 +215,11 @@ func (c *Call) vzStart(k *Container, stale bool) int {
 func exists(path string) bool { _, err := os.Stat(path); return err == nil }
 
 // vzBegin starts the init and does what a start leaves behind.
-func (c *Call) vzBegin(k *Container) {
-	c.Begin(k)
+func (h *Host) vzBegin(k *Container) {
+	h.Begin(k)
 	k.State = "running"
-	c.WriteFile("/var/lib/vzctl/vepid/"+k.ID, strconv.Itoa(k.PID))
-	c.vzlog(k.ID, "Starting container...", "Container is mounted", "Container start in progress...")
+	h.WriteFile("/var/lib/vzctl/vepid/"+k.ID, strconv.Itoa(k.PID))
+	h.vzlog(k.ID, "Starting container...", "Container is mounted", "Container start in progress...")
 }
 
 func (c *Call) vzEnd(k *Container, how string) {
@@ -212,11 +231,11 @@ func (c *Call) vzEnd(k *Container, how string) {
 func (c *Call) vzStop(k *Container) int {
 	v := View{Container: k}
 	switch {
+	case k.Key("stuck") != "":
+		return c.Reply("stop-cannot", v)
 	case !k.Alive():
 		c.vzlog(k.ID, "Unable to stop: container is not running")
 		return c.Reply("stop-stopped", v)
-	case k.Key("stuck") != "":
-		return c.Reply("stop-cannot", v)
 	case c.Has("--fast"):
 		c.vzEnd(k, "Killing container ...")
 		return c.Reply("stop-fast", v)

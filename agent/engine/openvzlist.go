@@ -1,0 +1,217 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"atalaya/agent/health"
+)
+
+// list asks vzlist once, and once more where a quote that it does not escape makes its JSON invalid. A container whose
+// private area is missing is not in it: it is defined still, hence missing (FACTS §0.3).
+func (o openvz) list(ctx context.Context, _ []health.Ref) (Listing, error) {
+	rows, err := o.rows(ctx)
+	if err != nil {
+		return Listing{Notes: o.notes.take()}, err
+	}
+	global, counters := o.global(), o.beancounters()
+	listed := map[string]bool{}
+	var out Listing
+	for _, r := range rows {
+		id := string(*r.ID)
+		if checkVZNumber(id) != nil || listed[id] {
+			o.notes.add("vzlist printed the container %q, which is no number or came twice: not watched", tidy(id))
+			continue
+		}
+		listed[id] = true
+		out.Containers = append(out.Containers, o.sighting(id, r, global, counters[id]))
+	}
+	o.forget(listed)
+	slices.SortFunc(out.Containers, func(a, b health.Sighting) int { return strings.Compare(a.Ref.ID, b.Ref.ID) })
+	out.Notes = o.notes.take()
+	return out, nil
+}
+
+// rows asks for all containers.
+func (o openvz) rows(ctx context.Context) ([]vzRow, error) {
+	t, err := o.ask(ctx, o.argv("vzlist", "-a", "-j", "-o", openvzFields))
+	if err != nil {
+		return nil, err
+	}
+	rows, err := parseVZList(t.Stdout)
+	switch {
+	case errors.Is(err, errVZBroken) && o.empty(string(t.Stderr)):
+		return nil, nil
+	case errors.Is(err, errVZBroken):
+		return nil, fmt.Errorf("%w: %s", err, tidy(string(t.Stderr)))
+	case err == nil:
+		return rows, nil
+	}
+	o.notes.add("vzlist printed invalid JSON, as it does when a name or path holds a quote: its table is read instead (%v)", err)
+	t, err = o.ask(ctx, o.argv("vzlist", "-a", "-H", "-t", "-o", openvzTable))
+	if err != nil {
+		return nil, err
+	}
+	rows, err = parseVZTable(t.Stdout)
+	if err != nil {
+		return nil, err
+	}
+	for i := range rows {
+		o.fill(&rows[i])
+	}
+	return rows, nil
+}
+
+// empty tells a host that has no containers, which prints nothing either: vzlist says so, says nothing else, and there are
+// no configurations (kolyshkin/vzctl src/vzlist.c collect and main).
+func (o openvz) empty(said string) bool {
+	if strings.TrimSpace(said) != "Container(s) not found" {
+		return false
+	}
+	if _, err := os.ReadDir(o.file("/etc/vz/conf")); err != nil {
+		return false
+	}
+	confs, _ := filepath.Glob(o.file("/etc/vz/conf/[1-9]*.conf"))
+	return len(confs) == 0
+}
+
+// fill takes from a container's configuration what the table leaves out.
+func (o openvz) fill(r *vzRow) {
+	c := o.conf(string(*r.ID))
+	r.Name, r.OnBoot, r.Private = looseString(c.keys["NAME"]), looseString(c.keys["ONBOOT"]), looseString(c.keys["VE_PRIVATE"])
+	r.Disabled = looseBool(vzTri(c.keys["DISABLED"]) == health.Yes)
+}
+
+// look asks vzlist for one container. One whose init is known to have ended is known from files: that is the way from a
+// death to its healing.
+func (o openvz) look(ctx context.Context, id string, dead health.Process) (health.Sighting, error) {
+	if s, ok := o.lookDead(id, dead); ok {
+		return s, nil
+	}
+	t, err := o.ask(ctx, o.argv("vzlist", "-a", "-j", "-o", openvzFields, id))
+	if err != nil {
+		if t.Exit == 1 && strings.Contains(string(t.Stderr), "Container(s) not found") {
+			return o.absent(id), nil
+		}
+		return health.Sighting{}, err
+	}
+	rows, err := parseVZList(t.Stdout)
+	if err != nil && !errors.Is(err, errVZBroken) {
+		return o.lookList(ctx, id)
+	}
+	if err != nil {
+		return health.Sighting{}, fmt.Errorf("%w: %s", err, tidy(string(t.Stderr)))
+	}
+	for _, r := range rows {
+		if string(*r.ID) == id {
+			return o.sighting(id, r, o.global(), o.beancounters()[id]), nil
+		}
+	}
+	return o.absent(id), nil
+}
+
+// lookList finds one container in the list, by the fallback where it must.
+func (o openvz) lookList(ctx context.Context, id string) (health.Sighting, error) {
+	l, err := o.list(ctx, nil)
+	if err != nil {
+		return health.Sighting{}, err
+	}
+	for _, s := range l.Containers {
+		if s.Ref.ID == id {
+			return s, nil
+		}
+	}
+	return o.absent(id), nil
+}
+
+// lookDead answers where no process is needed: the init ended, no other is on record, nobody holds the lock, the private
+// area is there, and there is no dump to which a suspend has put it away.
+func (o openvz) lookDead(id string, dead health.Process) (health.Sighting, bool) {
+	if dead.PID == 0 || alive(dead) || !o.defined(id) {
+		return health.Sighting{}, false
+	}
+	global := o.global()
+	p, left := o.init(id)
+	private := o.private(id, "", global)
+	_, noArea := os.Stat(private)
+	_, noDump := os.Stat(o.file(filepath.Join(global["DUMPDIR"], "Dump."+id)))
+	if p.PID != 0 || left != dead.PID || noArea != nil || noDump == nil || o.lock(id, global) != nil {
+		return health.Sighting{}, false
+	}
+	o.mu.Lock()
+	doubted := o.stuck[id]
+	o.mu.Unlock()
+	if doubted {
+		return health.Sighting{}, false
+	}
+	id2 := looseString(id)
+	r := vzRow{ID: &id2, Status: "mounted"}
+	o.fill(&r)
+	r.IP = strings.Fields(o.conf(id).keys["IP_ADDRESS"])
+	s := o.sighting(id, r, global, nil)
+	s.Detail = fmt.Sprintf("init %d has ended", dead.PID)
+	return s, true
+}
+
+// absent is a container that vzlist does not show.
+func (o openvz) absent(id string) health.Sighting {
+	s := health.Sighting{Ref: o.ref(id), Name: id, State: health.Removed, At: time.Now()}
+	if !o.defined(id) {
+		return s
+	}
+	s.State = health.Missing
+	private := o.private(id, "", o.global())
+	if _, err := os.Stat(private); err != nil {
+		s.Detail = fmt.Sprintf("its configuration is there, its private area is not: %v", err)
+	} else {
+		s.Detail = "its configuration is there, and vzlist does not show it"
+	}
+	return s
+}
+
+// sighting puts together what vzlist and the host's files tell.
+func (o openvz) sighting(id string, r vzRow, global map[string]string, counters map[string]uint64) health.Sighting {
+	c := o.conf(id)
+	s := health.Sighting{
+		Ref: o.ref(id), Name: tidy(string(r.Name)), Mark: folderMark(o.private(id, string(r.Private), global)),
+		Autostart: vzTri(string(r.OnBoot)), Config: c.mark, Lock: o.lock(id, global), Addrs: vzAddrs(r.IP), Links: vzLinks(c.keys), At: time.Now(),
+	}
+	if s.Name == "" {
+		s.Name = id
+	}
+	var known bool
+	if s.State, s.Detail, known = vzState(string(r.Status)); !known {
+		o.notes.add("container %s: %s", id, s.Detail)
+	}
+	if s.State == health.Running {
+		o.runs(&s, id, counters)
+		return s
+	}
+	o.truthful(id)
+	s.Addrs = nil // of one that does not run, they are those of its configuration
+	if s.State == health.Stopped {
+		s.OnPurpose = o.purpose(id, global)
+		if r.Disabled {
+			s.Autostart, s.OnPurpose = health.No, "its start is disabled (DISABLED=yes)"
+		}
+	}
+	return s
+}
+
+// runs fills in what there is of a running container.
+func (h *vzHost) runs(s *health.Sighting, id string, counters map[string]uint64) {
+	p, left := h.init(id)
+	if left != 0 {
+		s.State, s.Detail = h.lied(id, left, s.At)
+		return
+	}
+	h.truthful(id)
+	s.Init = p
+	s.Detail = h.refused(id, p, counters)
+}

@@ -1,0 +1,154 @@
+package engine
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"atalaya/agent/health"
+)
+
+// Who is at a container of vzctl: the holder of its lock, and whoever stopped it according to the log. Our own commands are
+// told from those of others.
+
+// ownRun is one of our own commands about a container.
+type ownRun struct {
+	from, to time.Time // to is zero while it goes on
+	ends     bool      // it ends the container: a stop, a kill, a restart
+}
+
+// lock reads a container's lock file. The lock that a command of ours holds is not told: it is no other's operation.
+func (h *vzHost) lock(id string, global map[string]string) *health.Lock {
+	path := filepath.Join(h.file(global["LOCKDIR"]), id+".lck")
+	b, err := readBounded(path, 4<<10)
+	if err != nil {
+		return nil
+	}
+	pid, action, ok := parseVZLock(b)
+	if !ok {
+		return nil // vzctl removes such a file itself
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil
+	}
+	l := &health.Lock{Operation: action, Holder: health.Process{PID: pid}, Since: info.ModTime()}
+	argv := cmdline(pid)
+	p, alive := identify(pid)
+	if !alive || !h.bornBefore(p, path) {
+		l.Dead = true
+	} else {
+		l.Holder = p
+		if h.isOurs(id, argv) {
+			return nil
+		}
+	}
+	if l.Operation == "" && !l.Dead {
+		l.Operation = tidy(strings.Join(argv, " "))
+	}
+	if l.Operation == "" {
+		l.Operation = "an operation of vzctl"
+	}
+	return l
+}
+
+// begin and finish bracket a command of ours about a container; ends tells one that ends it.
+func (h *vzHost) begin(id string, ends bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.own[id] = ownRun{from: time.Now(), ends: ends}
+	if ends {
+		h.keepOwn(id)
+	}
+}
+
+func (h *vzHost) finish(id string, at time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if o, ok := h.own[id]; ok {
+		o.to = at
+		h.own[id] = o
+	}
+}
+
+// ownPath is where the last command of ours about a container is remembered beyond this process: an agent that was
+// replaced in the middle of a stop must not take it for a person's.
+func (h *vzHost) ownPath(id string) string {
+	dir := h.spec.RunDir
+	if dir == "" {
+		dir = runDir
+	}
+	return filepath.Join(dir, h.spec.Engine+"-own-"+id)
+}
+
+func (h *vzHost) keepOwn(id string) {
+	_ = os.MkdirAll(filepath.Dir(h.ownPath(id)), 0o750)
+	_ = os.WriteFile(h.ownPath(id), nil, 0o600)
+}
+
+// isOurs tells whether the holder of a lock is a command of ours that has not ended. The caller does not hold mu.
+func (h *vzHost) isOurs(id string, argv []string) bool {
+	h.mu.Lock()
+	o, ok := h.own[id]
+	h.mu.Unlock()
+	if !ok || !o.to.IsZero() || len(argv) == 0 {
+		return false
+	}
+	base := filepath.Base(argv[0])
+	return (base == "vzctl" || base == "prlctl") && slices.Contains(argv, id)
+}
+
+// maxOwn is how long after the beginning of a command of ours a stop in the log is taken for its.
+const maxOwn = 5 * time.Minute
+
+// ourStop tells whether a stop that the log tells of was ours.
+func (h *vzHost) ourStop(id string, at time.Time) bool {
+	h.mu.Lock()
+	o, ok := h.own[id]
+	h.mu.Unlock()
+	from, to := o.from, o.to
+	if !ok || !o.ends {
+		info, err := os.Stat(h.ownPath(id))
+		if err != nil {
+			return false
+		}
+		from = info.ModTime()
+	}
+	if to.IsZero() {
+		to = from.Add(maxOwn)
+	}
+	return !at.Before(from.Add(-2*time.Second)) && !at.After(to.Add(2*time.Second)) // the log has whole seconds
+}
+
+// purpose says who stopped a container, from vzctl's own log: "" when it was not stopped by a command, by one of ours, or
+// before the host booted (the host's shutdown stops them all).
+func (h *vzHost) purpose(id string, global map[string]string) string {
+	s := h.stops(global)[id]
+	if !s.stopped || s.at.Before(bootTime()) || h.ourStop(id, s.at) {
+		return ""
+	}
+	return fmt.Sprintf("vzctl.log at %s: %s", s.at.UTC().Format(time.RFC3339), s.how)
+}
+
+// stops reads the end of vzctl's log, when it has grown.
+func (h *vzHost) stops(global map[string]string) map[string]vzStop {
+	path := h.file(global["LOGFILE"])
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.log.stops != nil && h.log.size == info.Size() && h.log.mod.Equal(info.ModTime()) {
+		return h.log.stops
+	}
+	b, err := readTail(path, vzLogTail)
+	if err != nil {
+		return nil
+	}
+	h.log = vzLogRead{size: info.Size(), mod: info.ModTime(), stops: parseVZLog(b)}
+	return h.log.stops
+}
