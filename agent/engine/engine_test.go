@@ -36,7 +36,7 @@ func TestOpenErrors(t *testing.T) {
 		spec Spec
 		want string
 	}{
-		{Spec{Engine: "xen"}, `open engine "xen": no such engine: use one of lxc, custom`},
+		{Spec{Engine: "xen"}, `open engine "xen": no such engine: use one of ` + strings.Join(Names(), ", ")},
 		{Spec{Engine: "lxc", Path: "lib/lxc"}, `open engine "lxc": path "lib/lxc": give the absolute path of the lxcpath, such as "/var/lib/lxc"`},
 		{Spec{Engine: "lxc", Instance: "a/b"}, `open engine "lxc": instance "a/b": use letters, digits, '.', '_' and '-'`},
 		{Spec{Engine: "lxc", Timeout: -1}, `open engine "lxc": timeout -1ns: give a positive duration`},

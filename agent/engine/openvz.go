@@ -21,7 +21,7 @@ import (
 
 // openvzFields are those that vzlist is asked for in JSON: status because without it the suspended and mounted are not
 // looked for, and no description, which is not escaped (samples/vzlist-unescaped-quote.INVALID.json).
-const openvzFields = "ctid,name,status,ip,onboot,disabled,private"
+const openvzFields = "ctid,name,status,ip,onboot,disabled"
 
 // openvzTable are those of the fallback; all else is read from the configurations.
 const openvzTable = "ctid,status,ip"

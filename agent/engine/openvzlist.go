@@ -84,7 +84,7 @@ func (o openvz) empty(said string) bool {
 // fill takes from a container's configuration what the table leaves out.
 func (o openvz) fill(r *vzRow) {
 	c := o.conf(string(*r.ID))
-	r.Name, r.OnBoot, r.Private = looseString(c.keys["NAME"]), looseString(c.keys["ONBOOT"]), looseString(c.keys["VE_PRIVATE"])
+	r.Name, r.OnBoot = looseString(c.keys["NAME"]), looseString(c.keys["ONBOOT"])
 	r.Disabled = looseBool(vzTri(c.keys["DISABLED"]) == health.Yes)
 }
 
@@ -138,7 +138,7 @@ func (o openvz) lookDead(id string, dead health.Process) (health.Sighting, bool)
 	}
 	global := o.global()
 	p, left := o.init(id)
-	private := o.private(id, "", global)
+	private := o.private(id, global)
 	_, noArea := os.Stat(private)
 	_, noDump := os.Stat(o.file(filepath.Join(global["DUMPDIR"], "Dump."+id)))
 	if p.PID != 0 || left != dead.PID || noArea != nil || noDump == nil || o.lock(id, global) != nil {
@@ -166,7 +166,7 @@ func (o openvz) absent(id string) health.Sighting {
 		return s
 	}
 	s.State = health.Missing
-	private := o.private(id, "", o.global())
+	private := o.private(id, o.global())
 	if _, err := os.Stat(private); err != nil {
 		s.Detail = fmt.Sprintf("its configuration is there, its private area is not: %v", err)
 	} else {
@@ -179,7 +179,7 @@ func (o openvz) absent(id string) health.Sighting {
 func (o openvz) sighting(id string, r vzRow, global map[string]string, counters map[string]uint64) health.Sighting {
 	c := o.conf(id)
 	s := health.Sighting{
-		Ref: o.ref(id), Name: tidy(string(r.Name)), Mark: folderMark(o.private(id, string(r.Private), global)),
+		Ref: o.ref(id), Name: tidy(string(r.Name)), Mark: folderMark(o.private(id, global)),
 		Autostart: vzTri(string(r.OnBoot)), Config: c.mark, Lock: o.lock(id, global), Addrs: vzAddrs(r.IP), Links: vzLinks(c.keys), At: time.Now(),
 	}
 	if s.Name == "" {

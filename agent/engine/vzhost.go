@@ -102,9 +102,9 @@ func (h *vzHost) conf(id string) vzConf {
 	return c
 }
 
-// private is the folder of a container's private area; said is where the tool says that it is.
-func (h *vzHost) private(id, said string, global map[string]string) string {
-	for _, p := range []string{said, h.conf(id).keys["VE_PRIVATE"], global["VE_PRIVATE"]} {
+// private is the folder of a container's private area.
+func (h *vzHost) private(id string, global map[string]string) string {
+	for _, p := range []string{h.conf(id).keys["VE_PRIVATE"], global["VE_PRIVATE"]} {
 		if filepath.IsAbs(p) {
 			return h.file(vzID(p, id))
 		}

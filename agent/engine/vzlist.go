@@ -20,7 +20,6 @@ type vzRow struct {
 	OnBoot   looseString  `json:"onboot"`        // true, false, null: unset
 	Disabled looseBool    `json:"disabled"`
 	HA       looseBool    `json:"ha_enable"` // vzctl 7
-	Private  looseString  `json:"private"`
 }
 
 // vzWords is an array of strings, or one string of words.

@@ -1,8 +1,6 @@
 package scripted
 
 // players are the engines that can be played: to add one, add its line.
-//
-//nolint:unparam // none
 func players() map[string]player {
 	return map[string]player{
 		"example": example(),
