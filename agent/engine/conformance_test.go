@@ -30,7 +30,8 @@ type yard interface {
 	Addrs(name string) []string
 	Freeze(name string)
 	Thaw(name string)
-	Die(name string) // kill -9 of its init, or of its process
+	Await(name string) // until what runs inside has come so far that a request to stop is heard
+	Die(name string)   // kill -9 of its init, or of its process
 	Remove(name string)
 }
 
@@ -194,6 +195,7 @@ func (b *bench) startsAndStops(t *testing.T) {
 	if a := b.i.Do(context.Background(), health.VerbStart, id, 0); !a.Already || a.Err != "" {
 		t.Errorf("start of what runs: %+v", a)
 	}
+	b.y.Await("web2")
 	b.must(t, health.VerbStop, id, 30*time.Second)
 	awaitState(t, b.i, id, health.Stopped)
 	b.must(t, health.VerbStart, id, 0)

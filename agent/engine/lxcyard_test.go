@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"atalaya/agent/engine"
 	"atalaya/agent/health"
@@ -28,6 +29,7 @@ func (y *lxcYard) Open(t *testing.T) *engine.Instance { return y.opened(t, y.LXC
 func (y *lxcYard) ID(name string) string              { return name }
 func (y *lxcYard) Run(name string)                    { y.Start(name) }
 func (y *lxcYard) Die(name string)                    { y.Kill9(name) }
+func (y *lxcYard) Await(name string)                  { y.WaitHTTP(name, 10*time.Second) }
 func (y *lxcYard) Addrs(name string) []string         { return []string{y.Addr(name).String()} }
 
 func (y *lxcYard) Make(name string, o made) {

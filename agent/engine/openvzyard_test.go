@@ -67,6 +67,7 @@ func (y *openvzYard) Thaw(name string) {
 }
 
 func (y *openvzYard) Die(name string)    { y.Kill9(y.ID(name)) }
+func (y *openvzYard) Await(string)       {}
 func (y *openvzYard) Remove(name string) { y.DestroyVZ(y.ID(name)) }
 
 // hostComm is what process 1 of this host is called: a scripted engine runs what is to run inside right here.
