@@ -95,6 +95,9 @@ func (w *world) Read(_ context.Context, c hostexec.Command) hostexec.Transcript 
 	return t
 }
 
+// Stream ends at once: ctl has no events.
+func (w *world) Stream(context.Context, hostexec.Command, func([]byte) error) error { return nil }
+
 // Change is ctl start, stop and restart.
 func (w *world) Change(_ context.Context, _ hostexec.Op, c hostexec.Command) hostexec.Transcript {
 	w.mu.Lock()

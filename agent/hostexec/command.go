@@ -27,6 +27,7 @@ type Command struct {
 	Env     []string      // "NAME=value", added to PATH, LC_ALL=C and HOME=/root, and winning over them
 	Dir     string        // working directory; empty: /
 	Timeout time.Duration // 0: DefaultTimeout; not used by Stream
+	Held    bool          // its standard input is a pipe that stays open and empty, for a tool that ends when that ends; else it is empty
 	MaxOut  int           // bytes kept of stdout and, separately, of stderr; 0: DefaultMaxOut
 }
 

@@ -27,6 +27,7 @@ type group struct {
 	cmd     *exec.Cmd
 	started time.Time
 	start   uint64
+	in      *os.File      // write end of its standard input, nil unless that is held open
 	out     *os.File      // read ends of its pipes
 	err     *os.File      //
 	exited  chan struct{} // closed when the leader is a zombie
@@ -55,6 +56,15 @@ func startGroup(c Command) (*group, error) {
 		Path: path, Args: c.Argv, Env: c.environ(), Dir: c.dir(), Stdout: outW, Stderr: errW,
 		// An agent that is killed leaves no hung lxc-ls behind; see begin.
 		SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
+	}
+	if c.Held {
+		inR, inW, err := os.Pipe()
+		if err != nil {
+			g.closePipes()
+			return nil, fmt.Errorf("make a pipe for its input: %w", err)
+		}
+		defer inR.Close()
+		g.cmd.Stdin, g.in = inR, inW
 	}
 	if err := g.begin(); err != nil {
 		g.closePipes()
@@ -157,6 +167,9 @@ func (g *group) settle(copied <-chan struct{}, patience time.Duration) {
 }
 
 func (g *group) closePipes() {
+	if g.in != nil {
+		g.in.Close()
+	}
 	g.out.Close()
 	g.err.Close()
 }

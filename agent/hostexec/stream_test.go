@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestStream(t *testing.T) {
@@ -74,4 +75,25 @@ func TestStreamEndsWholeWithItsCaller(t *testing.T) {
 		}
 		gone(t, pid, 1)
 	})
+}
+
+// TestStreamHoldsInput: a tool that ends when its standard input ends goes on, and does not where nobody holds that open.
+func TestStreamHoldsInput(t *testing.T) {
+	t.Parallel()
+	h := New(Options{Dir: t.TempDir()})
+	argv := []string{"/bin/sh", "-c", "echo begun; cat; echo ended"}
+	for held, want := range map[bool]string{false: "begun ended", true: "begun"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		var got []string
+		err := h.Stream(ctx, Command{Argv: argv, Held: held}, func(line []byte) error {
+			if got = append(got, string(line)); held {
+				time.AfterFunc(100*time.Millisecond, cancel)
+			}
+			return nil
+		})
+		cancel()
+		if strings.Join(got, " ") != want || (err != nil) != held {
+			t.Errorf("held %v: %q, %v", held, got, err)
+		}
+	}
 }
