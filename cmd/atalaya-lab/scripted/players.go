@@ -3,8 +3,9 @@ package scripted
 // players are the engines that can be played: to add one, add its line.
 func players() map[string]player {
 	return map[string]player{
-		"example": example(),
-		"openvz":  openvz(),
+		"example":   example(),
+		"openvz":    openvz(),
+		"virtuozzo": virtuozzo(),
 	}
 }
 
