@@ -12,6 +12,7 @@ import (
 	"atalaya/agent/engine"
 	"atalaya/agent/health"
 	"atalaya/agent/hostexec"
+	"atalaya/cmd/atalaya-lab/rig"
 	"atalaya/cmd/atalaya-lab/scripted"
 )
 
@@ -67,6 +68,8 @@ func engines() []subject {
 		{name: "lxc", yard: newLXCYard(openLXC), broken: health.Broken, gone: health.Removed, marks: true, links: bridge, option: "--help"},
 		{name: "openvz", yard: newOpenVZYard, broken: health.Missing, gone: health.Removed, marks: true, nobody: "999",
 			links: func(yard) []string { return []string{"vzbr0", "venet0"} }, comm: hostComm(), startExit: 47, killsDead: true},
+		{name: "docker", yard: newOCIYard("docker", rig.NewDocker), gone: health.Removed, marks: true, nobody: strings.Repeat("0", 64), cannot: cannot{autostart: true}},
+		{name: "podman", yard: newOCIYard("podman", rig.NewPodman), gone: health.Removed, marks: true, nobody: strings.Repeat("0", 64), startExit: 125, cannot: cannot{autostart: true}},
 		{name: "custom by lines", yard: newLXCYard(openLines), broken: health.Missing, gone: health.Missing, option: "--help"},
 		{name: "custom by JSON", yard: newLXCYard(openJSON), broken: health.Broken, gone: health.Missing, marks: true, option: "--help"},
 	}

@@ -45,6 +45,9 @@ func (i *Instance) Do(ctx context.Context, v health.Verb, id string, limit time.
 		return failed(fmt.Sprintf("%s %s: %v", v, i.ref(id), err))
 	}
 	c := call{id: id, limit: cmp.Or(limit, how.limit)}
+	if how.least != nil {
+		c.limit = max(c.limit, how.least(id))
+	}
 	if how.log {
 		path, err := i.logFile(v)
 		if err != nil {
@@ -56,6 +59,9 @@ func (i *Instance) Do(ctx context.Context, v health.Verb, id string, limit time.
 	argv, err := how.argv(c)
 	if err != nil {
 		return failed(fmt.Sprintf("%s %s: %v", v, i.ref(id), err))
+	}
+	if how.before != nil {
+		how.before(ctx, c)
 	}
 	op := hostexec.Op{ID: string(v) + "-" + strconv.FormatInt(time.Now().UnixNano(), 36), Container: i.ref(id).String(), Verb: string(v)}
 	t := i.run.Change(ctx, op, hostexec.Command{Argv: argv, Env: i.spec.Env, Timeout: c.limit + how.slack})

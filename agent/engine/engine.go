@@ -61,6 +61,8 @@ func kinds() []kind {
 		{name: "lxc", discover: discoverLXC, open: openLXC},
 		{name: "openvz", discover: discoverOpenVZ, open: openOpenVZ},
 		{name: "custom", open: openCustom},
+		{name: "docker", discover: discoverDocker, open: openDocker},
+		{name: "podman", discover: discoverPodman, open: openPodman},
 	}
 }
 
@@ -143,11 +145,13 @@ type tool struct {
 
 // A verb is how a tool is told to do one thing.
 type verb struct {
-	argv  func(c call) ([]string, error)
-	limit time.Duration // when the caller states none
-	slack time.Duration // beyond the limit, until the command itself is taken as hung
-	log   bool          // it writes a log file of its own, call.log
-	read  func(t hostexec.Transcript, log []byte) Answer
+	argv   func(c call) ([]string, error)
+	before func(context.Context, call)   // nil: nothing; what has to be done for the command to work
+	least  func(id string) time.Duration // nil: none; what the container itself asks to be given
+	limit  time.Duration                 // when the caller states none
+	slack  time.Duration                 // beyond the limit, until the command itself is taken as hung
+	log    bool                          // it writes a log file of its own, call.log
+	read   func(t hostexec.Transcript, log []byte) Answer
 }
 
 // A call is what a command line may be made of.

@@ -74,6 +74,9 @@ func sweepFolder(dir string) error {
 	if err := endContainers(filepath.Join(dir, "lxc")); err != nil {
 		return err
 	}
+	if err := endOCI(dir); err != nil {
+		return err
+	}
 	if err := unmountBelow(dir); err != nil {
 		return err
 	}
