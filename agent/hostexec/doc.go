@@ -9,6 +9,8 @@
 //     our successor (Unfinished, Await).
 //   - Stream follows a long-lived command line by line.
 //
+// A Remote does the same on another host, by the OpenSSH client, except that it follows nothing.
+//
 // What comes of a command is a Transcript, good enough to be evidence. No call waits for a child in uninterruptible
 // sleep: such a child is abandoned, counted, named by Stuck, and reaped when the kernel lets go of it.
 //

@@ -33,9 +33,9 @@ type group struct {
 	exited  chan struct{} // closed when the leader is a zombie
 }
 
-// startGroup starts c. The pipes are ours rather than os/exec's, because Cmd.Wait would block on a child that does not
+// startGroup starts c, with stdin as its standard input (nil: /dev/null). The pipes are ours rather than os/exec's, because Cmd.Wait would block on a child that does not
 // end and on a grandchild that keeps a pipe open.
-func startGroup(c Command) (*group, error) {
+func startGroup(c Command, stdin *os.File) (*group, error) {
 	path, err := c.lookup()
 	if err != nil {
 		return nil, err
@@ -57,7 +57,8 @@ func startGroup(c Command) (*group, error) {
 		// An agent that is killed leaves no hung lxc-ls behind; see begin.
 		SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
 	}
-	if c.Held {
+	switch {
+	case c.Held:
 		inR, inW, err := os.Pipe()
 		if err != nil {
 			g.closePipes()
@@ -65,6 +66,8 @@ func startGroup(c Command) (*group, error) {
 		}
 		defer inR.Close()
 		g.cmd.Stdin, g.in = inR, inW
+	case stdin != nil:
+		g.cmd.Stdin = stdin
 	}
 	if err := g.begin(); err != nil {
 		g.closePipes()

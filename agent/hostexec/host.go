@@ -45,6 +45,8 @@ type Host struct {
 	mu    sync.Mutex
 	ops   map[string]*kept // by record name: reserved, running, or ending
 	spent []*kept          // ended unwaited for: the endings that Await may still ask for, oldest first
+
+	remotes map[SSH]*Remote
 }
 
 // maxSpent bounds how many endings are kept that nobody has asked for.
@@ -52,7 +54,7 @@ const maxSpent = 32
 
 // New makes a Host and finds the commands that an agent before it left running in Dir.
 func New(o Options) *Host {
-	h := &Host{log: o.Log, agent: o.Agent, folder: folder{o.Dir}, ops: map[string]*kept{}, service: inService()}
+	h := &Host{log: o.Log, agent: o.Agent, folder: folder{o.Dir}, ops: map[string]*kept{}, remotes: map[SSH]*Remote{}, service: inService()}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
@@ -80,9 +82,12 @@ func inService() bool {
 // Transient reports whether changing commands are started in transient systemd units at this moment.
 func (h *Host) Transient() bool { return h.units != nil && h.units.reachable() == nil }
 
-// Close lets go of systemd, after what has ended is put away, which takes milliseconds. It ends no command and waits for
+// Close lets go of systemd and of the connections to other hosts, after what has ended is put away, which takes milliseconds. It ends no command and waits for
 // none; the Host must not be used after it.
 func (h *Host) Close() {
+	for _, r := range h.far() {
+		r.close()
+	}
 	for _, k := range h.kept() {
 		if k.ended() {
 			<-k.released

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"time"
 )
 
@@ -21,18 +23,26 @@ func (h *Host) Read(ctx context.Context, c Command) Transcript {
 }
 
 func (h *Host) read(ctx context.Context, c Command) Transcript {
+	out, errs := &capped{max: c.maxOut()}, &capped{max: c.maxOut()}
+	t := h.readInto(ctx, c, nil, out, errs)
+	t.Stdout, t.StdoutSize = out.taken()
+	t.Stderr, t.StderrSize = errs.taken()
+	return t
+}
+
+// readInto is read with a standard input (nil: /dev/null) and with the outputs where the caller wants them.
+func (h *Host) readInto(ctx context.Context, c Command, stdin *os.File, out, errs io.Writer) Transcript {
 	t := Transcript{Argv: c.Argv, Started: time.Now(), Exit: -1}
 	if why := h.refuses(ctx); why != "" {
 		t.Failure = why
 		return t
 	}
-	g, err := startGroup(c)
+	g, err := startGroup(c, stdin)
 	if err != nil {
 		t.Failure = notStarted(err)
 		return t
 	}
 	t.PID, t.Started = g.pid(), g.started
-	out, errs := &capped{max: c.maxOut()}, &capped{max: c.maxOut()}
 	copied := g.copyTo(out, errs)
 
 	limit := time.NewTimer(c.timeout())
@@ -50,8 +60,6 @@ func (h *Host) read(ctx context.Context, c Command) Transcript {
 	}
 	g.closePipes()
 	t.Took = time.Since(t.Started)
-	t.Stdout, t.StdoutSize = out.taken()
-	t.Stderr, t.StderrSize = errs.taken()
 	return t
 }
 

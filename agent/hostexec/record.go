@@ -88,6 +88,17 @@ func (f folder) create(r record) (outputs, error) {
 	return o, err
 }
 
+// note puts on record a command that keeps its outputs elsewhere.
+func (f folder) note(r record) error {
+	if f.dir == "" {
+		return nil
+	}
+	if err := os.MkdirAll(f.dir, 0o700); err != nil {
+		return fmt.Errorf("make the folder of changing commands: %w", err)
+	}
+	return f.write(r)
+}
+
 var errNoFolder = errors.New("no folder was given for records of changing commands")
 
 func (f folder) open(name string, flags int) (outputs, error) {

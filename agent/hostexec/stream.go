@@ -21,7 +21,7 @@ func (h *Host) Stream(ctx context.Context, c Command, line func([]byte) error) e
 		t.Failure = why
 		return t.Err()
 	}
-	g, err := startGroup(c)
+	g, err := startGroup(c, nil)
 	if err != nil {
 		t.Failure = notStarted(err)
 		return t.Err()

@@ -28,6 +28,9 @@ func (t Transcript) Text() string {
 	if t.Unit != "" {
 		fmt.Fprintf(&b, ", unit %s", t.Unit)
 	}
+	if t.Remote != "" {
+		fmt.Fprintf(&b, ", on %s by ssh", t.Remote)
+	}
 	b.WriteString("\n")
 	if t.TimedOut && t.Failure == "" {
 		b.WriteString("# its limit had passed\n")

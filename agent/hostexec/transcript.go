@@ -9,8 +9,9 @@ import (
 // A Transcript is what came of one command, good enough to be evidence. It is a plain value.
 type Transcript struct {
 	Argv       []string      `json:"argv"`
-	PID        int           `json:"pid,omitempty"`  // 0: not started, or not learned
-	Unit       string        `json:"unit,omitempty"` // the transient systemd unit it ran in
+	PID        int           `json:"pid,omitempty"`    // 0: not started, or not learned
+	Unit       string        `json:"unit,omitempty"`   // the transient systemd unit it ran in
+	Remote     string        `json:"remote,omitempty"` // the other host it ran on, as ssh is told: "root@old"; its pid is not told
 	Started    time.Time     `json:"started"`
 	Took       time.Duration `json:"took_ns"` // until it ended, or until it was no longer waited for
 	Exit       int           `json:"exit"`    // -1: none (signalled, not started, abandoned, not known)
@@ -42,7 +43,11 @@ type ExitError struct{ Transcript Transcript }
 // `lxc-start -n web1: exit 1: lxc-start: web1: …`.
 func (e *ExitError) Error() string {
 	t := e.Transcript
-	words := []string{printable(strings.Join(quoteAll(t.Argv), " "), 200), t.ending()}
+	line := printable(strings.Join(quoteAll(t.Argv), " "), 200)
+	if t.Remote != "" {
+		line = "on " + t.Remote + ": " + line
+	}
+	words := []string{line, t.ending()}
 	said := firstLine(t.Stderr)
 	if said == "" && t.Exit > 0 {
 		said = firstLine(t.Stdout)

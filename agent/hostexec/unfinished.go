@@ -14,10 +14,11 @@ type Pending struct {
 	Start   uint64    `json:"start,omitempty"` // clock ticks after boot: pid and start together name one process
 	Started time.Time `json:"started"`
 	Unit    string    `json:"unit,omitempty"`
+	Remote  string    `json:"remote,omitempty"` // the other host it runs on; PID is then 0: pids there mean nothing here
 }
 
 // Unfinished lists the changing commands that run now: of agents before this one, which were found when this Host was
-// made, and our own, waited for or not. No container may be touched while a command for it is in this list. Safe for
+// made, and our own, waited for or not, here and on other hosts. No container may be touched while a command for it is in this list. Safe for
 // concurrent use.
 func (h *Host) Unfinished() []Pending {
 	var out []Pending
@@ -26,6 +27,9 @@ func (h *Host) Unfinished() []Pending {
 			out = append(out, k.pending())
 		}
 	}
+	for _, r := range h.far() {
+		out = append(out, r.unfinished()...)
+	}
 	return out
 }
 
@@ -33,6 +37,9 @@ func (h *Host) Unfinished() []Pending {
 // of an earlier agent's command is known where systemd kept it, or the kernel tells it (Linux 6.15); otherwise Exit is -1
 // and Failure says so. The command's limit, its agent's, is not enforced.
 func (h *Host) Await(ctx context.Context, p Pending) Transcript {
+	if p.Remote != "" {
+		return h.awaitFar(ctx, p)
+	}
 	name := ""
 	if p.Op.ID != "" {
 		name = fileName(p.Op.ID)
@@ -54,6 +61,7 @@ func (h *Host) Await(ctx context.Context, p Pending) Transcript {
 
 // adopt finds what the agent before us left running, and starts keeping it. What has ended is taken off the record.
 func (h *Host) adopt() {
+	h.folder.sweepSockets()
 	for _, r := range h.folder.list() {
 		k := newKept(r.Op, r.Command)
 		k.rec = r

@@ -18,6 +18,7 @@ import (
 // bridges) and names it. What a live process holds is not touched. It is cheap when
 // there is nothing to do, and every new rig calls it.
 func Sweep() (swept []string, err error) {
+	sweepSSHDs()
 	var errs []error
 	for _, n := range leftSlots() {
 		s, err := holdSlot(n)
