@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -73,4 +74,17 @@ func readAnswer(already ...string) func(hostexec.Transcript, []byte) Answer {
 		}
 		return a
 	}
+}
+
+// systemdUnit gives the name back where systemd runs and has such a unit, else "".
+func systemdUnit(name string) string {
+	if _, err := os.Stat("/run/systemd/system"); err != nil {
+		return "" // systemd does not run here, sd_booted(3)
+	}
+	for _, dir := range []string{"/etc", "/run", "/usr/lib", "/lib"} {
+		if _, err := os.Stat(dir + "/systemd/system/" + name); err == nil {
+			return name
+		}
+	}
+	return ""
 }

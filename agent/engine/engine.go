@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,6 +54,7 @@ type kind struct {
 	name     string
 	discover func(context.Context, Runner) []Spec // nil: is never found by itself
 	open     func(Spec, Runner) (*tool, error)
+	covers   []Spec // what this engine stands upon, by Engine and Path: not found by itself where this one is found
 }
 
 // kinds is the list of engines: to add one, add its line.
@@ -60,6 +62,7 @@ func kinds() []kind {
 	return []kind{
 		{name: "lxc", discover: discoverLXC, open: openLXC},
 		{name: "openvz", discover: discoverOpenVZ, open: openOpenVZ},
+		{name: "proxmox", discover: discoverProxmox, open: openProxmox, covers: []Spec{{Engine: "lxc", Path: pveLXCPath}}},
 		{name: "custom", open: openCustom},
 		{name: "docker", discover: discoverDocker, open: openDocker},
 		{name: "podman", discover: discoverPodman, open: openPodman},
@@ -76,15 +79,25 @@ func Names() []string {
 }
 
 // Discover asks what is on this host. It starts at most one process per engine whose tools are installed, and finds
-// nothing rather than fail.
-func Discover(ctx context.Context, r Runner) []Spec {
-	var found []Spec
-	for _, k := range kinds() {
-		if k.discover != nil {
-			found = append(found, k.discover(ctx, r)...)
+// nothing rather than fail. A container that two engines would show is found through the higher one only.
+func Discover(ctx context.Context, r Runner) []Spec { return discover(ctx, r, kinds()) }
+
+func discover(ctx context.Context, r Runner, kinds []kind) []Spec {
+	var found, covered []Spec
+	for _, k := range kinds {
+		if k.discover == nil {
+			continue
+		}
+		if specs := k.discover(ctx, r); len(specs) > 0 {
+			found = append(found, specs...)
+			covered = append(covered, k.covers...)
 		}
 	}
-	return found
+	return slices.DeleteFunc(found, func(s Spec) bool {
+		return slices.ContainsFunc(covered, func(c Spec) bool {
+			return c.Engine == s.Engine && (c.Path == "" || realPath(c.Path) == realPath(s.Path))
+		})
+	})
 }
 
 // wordRE is what an instance may be called: it stands in paths, labels and Ref.String.

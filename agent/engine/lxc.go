@@ -117,15 +117,7 @@ func (l *lxc) autostarter() string {
 	if !l.main {
 		return ""
 	}
-	if _, err := os.Stat("/run/systemd/system"); err != nil {
-		return "" // systemd does not run here, sd_booted(3)
-	}
-	for _, dir := range []string{"/etc", "/run", "/usr/lib", "/lib"} {
-		if _, err := os.Stat(dir + "/systemd/system/lxc.service"); err == nil {
-			return "lxc.service"
-		}
-	}
-	return ""
+	return systemdUnit("lxc.service")
 }
 
 // lxcDefaultPath reads where the tools look when told nothing, as root, from their system configuration.
