@@ -72,6 +72,8 @@ func engines() []subject {
 		{name: "podman", yard: newOCIYard("podman", rig.NewPodman), gone: health.Removed, marks: true, nobody: strings.Repeat("0", 64), startExit: 125, cannot: cannot{autostart: true}},
 		{name: "custom by lines", yard: newLXCYard(openLines), broken: health.Missing, gone: health.Missing, option: "--help"},
 		{name: "custom by JSON", yard: newLXCYard(openJSON), broken: health.Broken, gone: health.Missing, marks: true, option: "--help"},
+		proxmoxCTs(),
+		proxmoxVMs(),
 	}
 }
 

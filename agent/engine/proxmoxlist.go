@@ -15,7 +15,6 @@ import (
 // proxmox/qemu-server, src/PVE/API2/Qemu.pm, vm_status).
 type pveRow struct {
 	VMID     looseString `json:"vmid"`
-	ID       looseString `json:"id"` // "lxc/100"
 	Type     looseString `json:"type"`
 	Node     looseString `json:"node"`
 	Name     looseString `json:"name"`
@@ -44,9 +43,6 @@ func parsePVEResources(b []byte) ([]pveRow, error) {
 	}
 	out := rows[:0]
 	for _, r := range rows {
-		if kind, id, ok := strings.Cut(string(r.ID), "/"); ok && r.VMID == "" && (kind == "lxc" || kind == "qemu") {
-			r.Type, r.VMID = looseString(kind), looseString(id)
-		}
 		if r.Type != "lxc" && r.Type != "qemu" {
 			continue
 		}

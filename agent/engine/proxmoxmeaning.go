@@ -230,7 +230,7 @@ func pveOuter(words string) bool {
 	for _, s := range []string{
 		"Failed to run lxc.hook.", "Failed to initialize container", "Failed to spawn container", "The container failed to start",
 		"Received container state", "Additional information can be obtained", "To get more details",
-		"start failed: QEMU exited with code", "generating cloud-init ISO", "Task finished with ", "WARN: ", "swtpm_setup", "Requesting HA ",
+		"start failed: QEMU exited with code", "generating cloud-init ISO", "trying to acquire lock", "Task finished with ", "WARN: ", "swtpm_setup", "Requesting HA ",
 	} {
 		if strings.HasPrefix(words, s) {
 			return true

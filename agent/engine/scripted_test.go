@@ -17,7 +17,8 @@ func TestMain(m *testing.M) {
 // mutate runs the subtest of its name.
 func TestScripted(t *testing.T) {
 	for name, run := range map[string]func(*testing.T){
-		"openvz": scriptedOpenVZ,
+		"openvz":  scriptedOpenVZ,
+		"proxmox": testProxmox,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -17,7 +17,7 @@ type Mutant struct {
 }
 
 // Mutants gives every reply of a folder with one thing changed at a time: an exit code, the engine's word for a state, a
-// JSON key, a line of text. What is marked unread is left out.
+// JSON key, a line of text. What is marked unread is left out: "unread: exit" where the tool's words count whatever its code.
 func Mutants(dir string) ([]Mutant, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "*"+replySuffix))
 	if err != nil || len(files) == 0 {
@@ -46,7 +46,7 @@ func (r reply) mutants() (out []Mutant) {
 		c := r
 		c.header = slices.Clone(r.header)
 		switch {
-		case h.key == "exit":
+		case h.key == "exit" && !slices.Contains(r.unread(), "exit"):
 			// A failure that looks like success, and another failure; a success that looks like failure.
 			codes := []string{"0", "3"}
 			if h.value == "3" {

@@ -6,6 +6,7 @@ func players() map[string]player {
 		"example":   example(),
 		"openvz":    openvz(),
 		"virtuozzo": virtuozzo(),
+		"proxmox":   proxmox(),
 	}
 }
 

@@ -41,6 +41,16 @@ func (h *Host) Kill9(id string) {
 	kill(c.PID, c.Start)
 }
 
+// Run runs one of the tools, as a person would. It is no failure of the test when the tool says no.
+func (h *Host) Run(argv ...string) (out string, code int) {
+	cmd := exec.Command(filepath.Join(h.Bin(), argv[0]), argv[1:]...)
+	b, err := cmd.CombinedOutput()
+	if cmd.ProcessState == nil {
+		h.must(err)
+	}
+	return string(b), cmd.ProcessState.ExitCode()
+}
+
 // record notes a process that must not outlive the test.
 func (h *Host) record(pid int, start uint64) {
 	f, err := os.OpenFile(h.path("started"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)

@@ -17,7 +17,8 @@ import (
 //	source:       where it is from: a sample, or repository@commit and file; may be given several times; required
 //	exit:         the exit code; required
 //	state.WORD:   the engine's word for the state that the player calls WORD, for {{word .State}}
-//	unread:       JSON keys of it, by blanks, that the engine rightly does not read: they are not mutated
+//	unread:       JSON keys of it, by blanks, that the engine rightly does not read: they are not mutated; "exit" for the
+//	              exit code
 //
 // A part headed "--- stdout unread" is printed like any other and not mutated.
 type reply struct {

@@ -1,0 +1,321 @@
+package scripted
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// PVENode is what the scripted Proxmox calls its host.
+const PVENode = "pve1"
+
+// proxmox plays pvesh, pct and qm of Proxmox VE 8. A CT has a real monitor: a process "lxc-start -F -n ID" that listens on
+// the abstract socket by which Proxmox itself tells who runs, with an init in a pid namespace of its own; a VM is a
+// process "kvm -id ID" in its pid file. Both need root. Container.Type is "lxc" or "qemu"; Keys: node, onboot, template,
+// hastate, net, mac, uuid, fails (the reply of its starts), deaf (it does not heed a shutdown).
+func proxmox() player {
+	return player{
+		tools: map[string]func(*Call) int{
+			"pvesh": pvesh, "pct": pveGuest, "qm": pveGuest, "lxc-start": pveMonitor, "kvm": pveMachine,
+		},
+		prepare: func(h *Host) error {
+			h.WriteFile("/var/log/pve/tasks/active", "")
+			h.WriteFile("/etc/pve/nodes/"+PVENode+"/lxc/.keep", "")
+			h.PVEWrite()
+			return os.Symlink("nodes/"+PVENode, h.File("/etc/pve/local"))
+		},
+	}
+}
+
+// PVEPut adds or replaces a guest and its definition.
+func (h *Host) PVEPut(k Container) {
+	h.RemoveFile(h.pveConf(k))
+	h.Put(k)
+	h.PVEWrite()
+}
+
+// PVEDelete removes a guest and its definition.
+func (h *Host) PVEDelete(id string) {
+	if k := h.Get(id); k != nil {
+		h.RemoveFile(h.pveConf(*k))
+		h.Delete(id)
+		h.PVEWrite()
+	}
+}
+
+func (h *Host) pveConf(k Container) string {
+	folder := "lxc"
+	if k.Type == "qemu" {
+		folder = "qemu-server"
+	}
+	return filepath.Join("/etc/pve/nodes", k.Key("node"), folder, k.ID+".conf")
+}
+
+// PVEWrite writes the files that pmxcfs would show: .vmlist as cfs_create_vmlist_msg of proxmox/pve-cluster,
+// src/pmxcfs/status.c prints it, and the definitions.
+func (h *Host) PVEWrite() {
+	var ids []string
+	ha := ""
+	for _, k := range h.All() {
+		ids = append(ids, fmt.Sprintf("\"%s\": { \"node\": \"%s\", \"type\": \"%s\", \"version\": 1 }", k.ID, k.Key("node"), k.Type))
+		h.WriteFile(h.pveConf(k), pveDefinition(k))
+		if state := k.Key("hastate"); state != "" {
+			ha += fmt.Sprintf("%s: %s\n\tstate %s\n\n", map[string]string{"lxc": "ct", "qemu": "vm"}[k.Type], k.ID, state)
+		}
+	}
+	text := "{\n\"version\": 5\n}\n"
+	if len(ids) > 0 {
+		text = "{\n\"version\": 5,\n\"ids\": {\n" + strings.Join(ids, ",\n") + "}\n}\n"
+	}
+	h.WriteFile("/etc/pve/.vmlist", text)
+	h.WriteFile("/etc/pve/ha/resources.cfg", ha)
+}
+
+// pveDefinition is the file of a guest, as the manual pages pct.conf(5) and qm.conf(5) have it.
+func pveDefinition(k Container) string {
+	var b strings.Builder
+	line := func(key, value string) {
+		if value != "" {
+			fmt.Fprintf(&b, "%s: %s\n", key, value)
+		}
+	}
+	b.WriteString("# made by hand\n")
+	if k.Type == "lxc" {
+		line("arch", "amd64")
+		line("hostname", k.Name)
+		line("net0", "name=eth0,bridge=vmbr0,hwaddr="+k.Key("mac")+","+k.Key("net")+",type=veth")
+		line("ostype", "debian")
+	} else {
+		line("name", k.Name)
+		line("agent", k.Key("agent"))
+		line("ipconfig0", k.Key("net"))
+		line("net0", "virtio="+k.Key("mac")+",bridge=vmbr0,firewall=1")
+		line("smbios1", "uuid="+k.Key("uuid"))
+	}
+	line("onboot", k.Key("onboot"))
+	line("lock", k.Lock)
+	line("tags", k.Key("tags"))
+	line("template", k.Key("template"))
+	b.WriteString("\n[before-upgrade]\nonboot: 1\nlock: snapshot\nsnaptime: 1700000000\n")
+	return b.String()
+}
+
+// pvesh answers "get PATH".
+func pvesh(c *Call) int {
+	if _, err := os.Stat(c.File("/etc/pve/.vmlist")); err != nil || len(c.Args) < 2 || c.Args[0] != "get" {
+		return c.Reply("no-cluster", View{})
+	}
+	if c.Args[1] == "/cluster/resources" {
+		var all []Container
+		for _, k := range c.All() {
+			k.State = pveWord(k)
+			if k.Says != "" {
+				k.State = k.Says
+			}
+			all = append(all, k)
+		}
+		return c.Reply("resources", View{All: all})
+	}
+	f := strings.Split(strings.Trim(c.Args[1], "/"), "/")
+	if len(f) < 5 {
+		return c.Reply("no-cluster", View{})
+	}
+	k := c.Get(f[3])
+	if k == nil || k.Key("node") != f[1] || k.Type != f[2] || k.Key("vanished") != "" {
+		return c.Reply("nosuch", View{ID: f[3], Vars: map[string]string{"node": f[1], "folder": f[2]}})
+	}
+	switch strings.Join(f[4:], "/") {
+	case "interfaces":
+		return c.Reply("interfaces", View{Container: k})
+	case "agent/network-get-interfaces":
+		if len(k.Addrs) == 0 {
+			return c.Reply("agent-silent", View{Container: k})
+		}
+		return c.Reply("agent-interfaces", View{Container: k})
+	}
+	if k.State = pveWord(*k); k.State == "stopped" {
+		k.PID = 0
+	}
+	return c.Reply("current-"+k.Type, View{Container: k})
+}
+
+// pveWord is the true state.
+func pveWord(k Container) string {
+	if !k.Alive() {
+		return "stopped"
+	}
+	return k.State
+}
+
+// pveGuest is pct and qm: VERB ID.
+func pveGuest(c *Call) int {
+	if len(c.Args) < 2 {
+		return c.Reply("no-cluster", View{})
+	}
+	k := c.Get(c.Args[1])
+	if k == nil || (k.Type == "qemu") != (c.Tool == "qm") {
+		return c.Reply("nosuch", View{ID: c.Args[1], Vars: map[string]string{"node": PVENode, "folder": c.Tool}})
+	}
+	switch c.Args[0] {
+	case "start":
+		return c.pveStart(k)
+	case "stop", "shutdown":
+		return c.pveStop(k)
+	case "exec":
+		return c.pveExec()
+	}
+	return c.Reply("no-cluster", View{})
+}
+
+func (c *Call) pveStart(k *Container) int {
+	kind := map[string]string{"pct": "vz", "qm": "qm"}[c.Tool] + "start"
+	fail := func(reply, text string) int {
+		c.PVETask(kind, k.ID, "root@pam", time.Now(), time.Now(), text)
+		return c.Reply(reply, View{Container: k})
+	}
+	switch {
+	case k.Alive():
+		return c.Reply("start-already-"+k.Type, View{Container: k})
+	case k.Lock != "":
+		return fail("start-locked", "CT is locked ("+k.Lock+")")
+	case k.Key("fails") != "":
+		return fail(k.Key("fails"), "start failed")
+	}
+	began := time.Now()
+	tool := []string{"lxc-start", "-F", "-n", k.ID}
+	if k.Type == "qemu" {
+		tool = []string{"kvm", "-id", k.ID, "-name", k.Name + ",debug-threads=on", "-daemonize"}
+	}
+	cmd := exec.Command(filepath.Join(c.Bin(), tool[0]), tool[1:]...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	c.must(cmd.Start())
+	if !Wait(20*time.Second, func() bool { now := c.Get(k.ID); return now != nil && now.Alive() }) {
+		c.must(fmt.Errorf("%s does not come up", k.ID))
+	}
+	c.PVETask(kind, k.ID, "root@pam", began, time.Now(), "OK")
+	return c.Reply("start", View{Container: k})
+}
+
+func (c *Call) pveStop(k *Container) int {
+	kind := map[string]string{"pct": "vz", "qm": "qm"}[c.Tool] + c.Args[0]
+	began := time.Now()
+	switch {
+	case !k.Alive() && c.Tool == "pct":
+		return c.Reply("stop-not-running", View{Container: k})
+	case c.Args[0] == "shutdown" && k.Key("deaf") != "":
+		seconds, _ := strconv.Atoi(c.Args[slices.Index(c.Args, "--timeout")+1])
+		time.Sleep(time.Duration(seconds) * time.Second)
+		c.PVETask(kind, k.ID, "root@pam", began, time.Now(), "got timeout")
+		return c.Reply("shutdown-timeout-"+k.Type, View{Container: k, Vars: map[string]string{"timeout": strconv.Itoa(seconds)}})
+	}
+	c.pveEnd(k)
+	c.PVETask(kind, k.ID, "root@pam", began, time.Now(), "OK")
+	return c.Reply(c.Args[0], View{Container: k})
+}
+
+// pveEnd kills the init and waits for the monitor, as vm_stop of src/PVE/LXC.pm waits for the command socket to close.
+func (h *Host) pveEnd(k *Container) {
+	kill(k.PID, k.Start)
+	pid, _ := strconv.Atoi(k.Key("monitor"))
+	start, _ := strconv.ParseUint(k.Key("monitor-start"), 10, 64)
+	Wait(5*time.Second, func() bool { now, ok := startOf(pid); return !ok || now != start })
+}
+
+// pveExec runs what stands behind "--", here and not inside: there is no inside.
+func (c *Call) pveExec() int {
+	i := slices.Index(c.Args, "--")
+	if i < 0 || i+1 >= len(c.Args) {
+		return 255
+	}
+	cmd := exec.Command(c.Args[i+1], c.Args[i+2:]...)
+	cmd.Stdout, cmd.Stderr = &c.out, &c.err
+	if err := cmd.Run(); cmd.ProcessState == nil {
+		c.must(err)
+	}
+	return cmd.ProcessState.ExitCode()
+}
+
+// pveMonitor is lxc-start -F -n ID, as pve-container@.service runs it.
+func pveMonitor(c *Call) int {
+	id := c.Args[2]
+	l, err := net.Listen("unix", "@/var/lib/lxc/"+id+"/command")
+	c.must(err)
+	defer l.Close()
+	init := exec.Command("/bin/sleep", "100000")
+	init.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: syscall.CLONE_NEWPID}
+	init.Dir = "/"
+	c.must(init.Start())
+	c.pveRuns(id, init.Process.Pid)
+	_ = init.Wait()
+	return 0
+}
+
+// pveMachine is kvm -id ID …, whose pid file is kept as QEMU would.
+func pveMachine(c *Call) int {
+	id := c.Args[1]
+	c.WriteFile("/var/run/qemu-server/"+id+".pid", strconv.Itoa(os.Getpid())+"\n")
+	c.pveRuns(id, os.Getpid())
+	for {
+		time.Sleep(time.Hour)
+	}
+}
+
+// pveRuns notes the process of a guest, and ours.
+func (c *Call) pveRuns(id string, pid int) {
+	own, _ := startOf(os.Getpid())
+	start, _ := startOf(pid)
+	c.record(os.Getpid(), own)
+	c.record(pid, start)
+	c.Update(id, func(k *Container) {
+		k.PID, k.Start, k.State = pid, start, "running"
+		if k.Keys == nil {
+			k.Keys = map[string]string{}
+		}
+		k.Keys["monitor"], k.Keys["monitor-start"] = strconv.Itoa(os.Getpid()), strconv.FormatUint(own, 10)
+	})
+}
+
+// PVETask writes down a task that is over, as active_workers of proxmox/pve-common, src/PVE/RESTEnvironment.pm does.
+func (h *Host) PVETask(kind, id, user string, began, ended time.Time, status string) {
+	upid := h.pveUPID(kind, id, user, began, os.Getpid())
+	h.pveAppend("/var/log/pve/tasks/index", fmt.Sprintf("%s %08X %s\n", upid, ended.Unix(), status))
+	h.pveLog(upid, status)
+}
+
+// PVERunning writes down a task that is at work, by the process pid. With a status, it is one that has just ended, which
+// only its log tells.
+func (h *Host) PVERunning(kind, id, user string, began time.Time, pid int, status string) {
+	upid := h.pveUPID(kind, id, user, began, pid)
+	h.pveAppend("/var/log/pve/tasks/active", upid+" 0\n")
+	if status != "" {
+		h.pveLog(upid, status)
+	}
+}
+
+func (h *Host) pveUPID(kind, id, user string, began time.Time, pid int) string {
+	start, _ := startOf(pid)
+	return fmt.Sprintf("UPID:%s:%08X:%08X:%08X:%s:%s:%s:", PVENode, pid, start, began.Unix(), kind, id, user)
+}
+
+func (h *Host) pveLog(upid, status string) {
+	last := "TASK ERROR: " + status
+	if status == "OK" || strings.HasPrefix(status, "WARNINGS: ") {
+		last = "TASK " + status
+	}
+	h.WriteFile("/var/log/pve/tasks/"+strings.Split(upid, ":")[4][7:]+"/"+upid, "some words\n"+last+"\n")
+}
+
+func (h *Host) pveAppend(path, line string) {
+	f, err := os.OpenFile(h.File(path), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	h.must(err)
+	defer f.Close()
+	_, err = f.WriteString(line)
+	h.must(err)
+}
