@@ -72,7 +72,7 @@ func (p *proxmox) gather(ctx context.Context, only string) (*pveHost, error) {
 }
 
 func (p *proxmox) readHost(only string) (*pveHost, error) {
-	h := &pveHost{confs: map[string]pveConf{}, vms: map[string]health.Process{}, reboots: map[string]bool{}, boot: bootTime("/proc/stat")}
+	h := &pveHost{confs: map[string]pveConf{}, vms: map[string]health.Process{}, reboots: map[string]bool{}, boot: bootTime()}
 	h.node = p.nodeName()
 	list, err := readBounded(p.file("/etc/pve/.vmlist"), maxPVEConf)
 	if err != nil {
@@ -199,34 +199,17 @@ func (p *proxmox) readTasks(sum io.Writer) *pveHistory {
 // task begins, or within 10 s.
 func (p *proxmox) endOf(t pveTask) pveTask {
 	path := p.file(pveTaskLog(t.upid))
-	f, err := os.Open(path)
+	info, err := os.Stat(path)
 	if err != nil {
 		return t
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		return t
-	}
-	tail := make([]byte, min(info.Size(), 4096))
-	if _, err := f.ReadAt(tail, info.Size()-int64(len(tail))); err != nil {
+	tail, err := readTail(path, 4096)
+	if err != nil {
 		return t
 	}
 	t.ended = info.ModTime()
 	t.status, _ = parsePVEResult(tail)
 	return t
-}
-
-// bootTime reads when the host was booted.
-func bootTime(path string) time.Time {
-	b, _ := os.ReadFile(path)
-	for line := range bytes.Lines(b) {
-		if rest, ok := bytes.CutPrefix(line, []byte("btime ")); ok {
-			n, _ := strconv.ParseInt(strings.TrimSpace(string(rest)), 10, 64)
-			return time.Unix(n, 0)
-		}
-	}
-	return time.Time{}
 }
 
 // pveInits finds the inits of running CTs: the process that is 1 in a namespace below ours, and whose parent is the monitor

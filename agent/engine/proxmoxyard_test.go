@@ -96,6 +96,7 @@ func (y *proxmoxYard) Die(name string)            { y.h.Kill9(y.ID(name)) }
 func (y *proxmoxYard) Remove(name string)         { y.h.PVEDelete(y.ID(name)) }
 func (y *proxmoxYard) Freeze(name string)         { y.says(name, "paused") }
 func (y *proxmoxYard) Thaw(name string)           { y.says(name, "running") }
+func (y *proxmoxYard) Await(string)               {}
 
 func (y *proxmoxYard) says(name, state string) {
 	y.h.Update(y.ID(name), func(k *scripted.Container) { k.State = state })
