@@ -15,7 +15,7 @@ type inbox struct {
 
 	mu     sync.Mutex
 	events []func(*turn)
-	armed  bool
+	later  *time.Timer // wakes the loop for what may wait; nil when nothing does
 }
 
 func newInbox() *inbox { return &inbox{ready: make(chan struct{}, 1)} }
@@ -28,15 +28,24 @@ func (b *inbox) put(e func(*turn)) {
 	b.wake()
 }
 
-// putSoon adds an event that the loop may read up to 50 ms later.
+// putSoon adds an event that the loop may read up to 50 ms later, or at hurry.
 func (b *inbox) putSoon(e func(*turn)) {
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.events = append(b.events, e)
-	arm := !b.armed
-	b.armed = true
+	if b.later == nil {
+		b.later = time.AfterFunc(soon, b.wake)
+	}
+}
+
+// hurry says that nothing more will come soon: what waits for company need wait no longer. The loop then runs while this
+// process is awake anyway, rather than wake it once more.
+func (b *inbox) hurry() {
+	b.mu.Lock()
+	waits := b.later != nil
 	b.mu.Unlock()
-	if arm {
-		time.AfterFunc(soon, b.wake)
+	if waits {
+		b.wake()
 	}
 }
 
@@ -51,7 +60,11 @@ func (b *inbox) drain() []func(*turn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	out := b.events
-	b.events, b.armed = nil, false
+	b.events = nil
+	if b.later != nil {
+		b.later.Stop()
+		b.later = nil
+	}
 	return out
 }
 

@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"context"
 	"hash/fnv"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,20 +18,27 @@ const (
 	slot = 100 * time.Millisecond
 	// perSlot is how many probes a slot holds before another one is used: enough to share the wake-up, few enough not to
 	// look like a flood.
-	perSlot = 64
+	perSlot = 128
 )
 
 // A prober runs all probes of all containers, each at its own pace, with one cap for the host.
 type prober struct {
-	a     *Agent
-	wake  chan struct{}
-	slots chan struct{}
+	a      *Agent
+	wake   chan struct{}
+	atOnce int
+	wg     sync.WaitGroup
 
 	mu      sync.Mutex
 	targets map[health.Ref]*target
 	queue   queue
 	began   time.Time
+	ready   []aimed // due, and not begun; those in a hurry first
+	workers int
 }
+
+// slack is how long what is due may wait for a worker before there are twice as many. A connection within the host takes
+// far less, so one worker mostly runs a whole slot of them, on one core, without waking the others.
+const slack = 5 * time.Millisecond
 
 // A target is one running container with its probes.
 type target struct {
@@ -53,8 +61,7 @@ type run struct {
 }
 
 func newProber(a *Agent, atOnce int) *prober {
-	return &prober{a: a, wake: make(chan struct{}, 1), slots: make(chan struct{}, max(1, atOnce)),
-		targets: map[health.Ref]*target{}, began: time.Now()}
+	return &prober{a: a, wake: make(chan struct{}, 1), atOnce: max(1, atOnce), targets: map[health.Ref]*target{}, began: time.Now()}
 }
 
 // aim says what is to be probed of a container: nothing, unless it runs. A life that begins is probed at once, and
@@ -160,16 +167,11 @@ func (p *prober) next(r *run, now time.Time) time.Time {
 }
 
 func (p *prober) run(ctx context.Context) {
-	var wg sync.WaitGroup
-	defer wg.Wait()
+	defer p.wg.Wait()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		due, until := p.takeDue(time.Now())
-		for _, d := range due {
-			wg.Go(func() { p.probe(ctx, d) })
-		}
-		timer.Reset(until)
+		timer.Reset(p.dispatch(ctx, time.Now()))
 		select {
 		case <-ctx.Done():
 			return
@@ -186,34 +188,73 @@ type aimed struct {
 	seq uint64
 }
 
-// takeDue gives what is due, and how long nothing else will be.
-func (p *prober) takeDue(now time.Time) (due []aimed, until time.Duration) {
+// dispatch sees to it that what is due is begun, and says for how long nothing else is to be done.
+func (p *prober) dispatch(ctx context.Context, now time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	hurried, until := p.takeDue(now)
+	if len(p.ready) == 0 {
+		return until
+	}
+	more := max(1, hurried, p.workers)
+	more = min(more, len(p.ready), p.atOnce-p.workers)
+	for range more {
+		p.workers++
+		p.wg.Go(func() { p.work(ctx) })
+	}
+	if p.workers < p.atOnce && more < len(p.ready) {
+		return min(until, slack)
+	}
+	return until
+}
+
+// takeDue makes ready what is due. It gives how many of those are in a hurry, and how long nothing else will be due.
+func (p *prober) takeDue(now time.Time) (hurried int, until time.Duration) {
 	for len(p.queue) > 0 && !p.queue[0].due.After(now) {
 		r := p.queue[0]
 		r.due = p.next(r, now)
 		heap.Fix(&p.queue, 0)
-		if !r.busy {
-			r.busy = true
-			r.seq++
-			due = append(due, aimed{r.target, r, r.seq})
+		if r.busy {
+			continue
+		}
+		r.busy = true
+		r.seq++
+		d := aimed{r.target, r, r.seq}
+		if r.hurry > 0 {
+			hurried++
+			p.ready = slices.Insert(p.ready, 0, d)
+		} else {
+			p.ready = append(p.ready, d)
 		}
 	}
 	if len(p.queue) == 0 {
-		return due, time.Hour
+		return hurried, time.Hour
 	}
-	return due, p.queue[0].due.Sub(now)
+	return hurried, p.queue[0].due.Sub(now)
+}
+
+// work runs what is ready, one after the other, until nothing is.
+func (p *prober) work(ctx context.Context) {
+	for {
+		p.mu.Lock()
+		if len(p.ready) == 0 || ctx.Err() != nil {
+			p.workers--
+			last := p.workers == 0
+			p.mu.Unlock()
+			if last {
+				p.a.inbox.hurry()
+			}
+			return
+		}
+		d := p.ready[0]
+		p.ready = p.ready[1:]
+		p.mu.Unlock()
+		p.probe(ctx, d)
+	}
 }
 
 func (p *prober) probe(ctx context.Context, d aimed) {
-	select {
-	case p.slots <- struct{}{}:
-	case <-ctx.Done():
-		return
-	}
 	res := probes.Run(ctx, d.r.probe.Spec, d.r.probe.Run, d.tg.guest)
-	<-p.slots
 	hurried := p.again(d.r, res.Outcome)
 	if ctx.Err() != nil {
 		return

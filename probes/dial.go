@@ -13,43 +13,56 @@ import (
 // maxTries bounds how many addresses of one name are tried.
 const maxTries = 4
 
-// connect makes a connection to the first of addrs that takes one, each of them having its share of the time left. A
-// name often has an IPv6 address on which nothing listens.
-func (t *trial) connect(ctx context.Context, g Guest, network string, addrs []netip.Addr, port int) (net.Conn, error) {
+// connect makes a connection to the first of addrs that takes one.
+func (t *trial) connect(ctx context.Context, g Guest, network string, addrs []netip.Addr, port int) (conn net.Conn, err error) {
+	err = t.try(ctx, g, network, addrs, port, func(ctx context.Context, to netip.AddrPort) (err error) {
+		conn, err = dial(ctx, g, network, to.String())
+		return err
+	})
+	return conn, err
+}
+
+// try does one to the first of addrs that takes it, each of them having its share of the time left. A name often has an
+// IPv6 address on which nothing listens.
+func (t *trial) try(ctx context.Context, g Guest, network string, addrs []netip.Addr, port int,
+	one func(context.Context, netip.AddrPort) error,
+) error {
 	began := time.Now()
 	defer func() { t.result.Phases.Connect += time.Since(began) }()
 	var first error
 	addrs = addrs[:min(len(addrs), maxTries)]
 	for i, a := range addrs {
-		conn, err := t.connectOne(ctx, g, network, netip.AddrPortFrom(a, uint16(port)), len(addrs)-i)
+		err := t.tryOne(ctx, g, network, netip.AddrPortFrom(a, uint16(port)), len(addrs)-i, one)
 		if err == nil {
-			return conn, nil
+			return nil
 		}
 		if first == nil || isUnsure(first) {
 			first = err
 		}
 	}
-	return nil, first
+	return first
 }
 
-func (t *trial) connectOne(ctx context.Context, g Guest, network string, to netip.AddrPort, shares int) (net.Conn, error) {
+func (t *trial) tryOne(ctx context.Context, g Guest, network string, to netip.AddrPort, shares int,
+	one func(context.Context, netip.AddrPort) error,
+) error {
 	if end, ok := ctx.Deadline(); ok && shares > 1 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Until(end)/time.Duration(shares))
 		defer cancel()
 	}
 	began := time.Now()
-	addr := to.String()
-	conn, err := dial(ctx, g, network, addr)
+	err := one(ctx, to)
 	if err == nil {
-		return conn, nil
+		return nil
 	}
+	addr := to.String()
 	t.log.add("--- connect to ", addr, " (", network, "): ", because(err), "\n")
 	step := stepErr("connect to "+addr, began, err)
 	if unreachable(err) && !routed(ctx, g, addr) {
-		return nil, unsure{fmt.Errorf("%w: this host itself has no route there", step)}
+		return unsure{fmt.Errorf("%w: this host itself has no route there", step)}
 	}
-	return nil, step
+	return step
 }
 
 // dial connects from the vantage of g. It dials by text: Dialer.DialTCP (Go 1.26) binds an ephemeral port before it

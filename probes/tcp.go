@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"regexp"
 	"strconv"
 	"time"
@@ -38,6 +39,9 @@ func newTCP(s Spec) (check, error) {
 }
 
 func (c *tcpCheck) run(ctx context.Context, g Guest, t *trial) (string, error) {
+	if c.send == "" && c.expect == nil && g.Dial == nil {
+		return c.knock(ctx, g, t)
+	}
 	conn, _, err := c.reach(ctx, g, t)
 	if err != nil {
 		return "", err
@@ -48,6 +52,23 @@ func (c *tcpCheck) run(ctx context.Context, g Guest, t *trial) (string, error) {
 	}
 	defer hold(ctx, conn)()
 	return c.talk(ctx, conn, t)
+}
+
+// knock connects from the host itself, for no more than that.
+func (c *tcpCheck) knock(ctx context.Context, g Guest, t *trial) (detail string, err error) {
+	addrs, err := c.find(ctx, g, t)
+	if err != nil {
+		return "", err
+	}
+	err = t.try(ctx, g, "tcp", addrs, c.port, func(ctx context.Context, to netip.AddrPort) error {
+		err := knock(ctx, to)
+		detail = "connected to " + to.String() + t.after()
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	return detail, nil
 }
 
 func (c *tcpCheck) talk(ctx context.Context, conn net.Conn, t *trial) (string, error) {

@@ -44,13 +44,24 @@ func deleteBridge(name string) error {
 	return nil
 }
 
+// allLinks lists all links. Tests beside this one make and delete theirs meanwhile: what that made inconsistent is read
+// again.
+func allLinks() (links []netlink.Link, err error) {
+	for range 20 {
+		if links, err = netlink.LinkList(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return links, err
+}
+
 // portsOf are the links enslaved to the bridge, by index.
 func portsOf(name string) ([]int, error) {
 	br, err := netlink.LinkByName(name)
 	if err != nil {
 		return nil, fmt.Errorf("find bridge %q: %w", name, err)
 	}
-	links, err := netlink.LinkList()
+	links, err := allLinks()
 	if err != nil {
 		return nil, fmt.Errorf("list the ports of bridge %q: %w", name, err)
 	}

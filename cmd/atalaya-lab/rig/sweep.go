@@ -11,7 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -44,7 +43,7 @@ func leftSlots() []int {
 			slots = append(slots, n)
 		}
 	}
-	links, _ := netlink.LinkList()
+	links, _ := allLinks()
 	for _, l := range links {
 		if rest, ok := strings.CutPrefix(l.Attrs().Name, bridgePrefix); ok {
 			if n, err := strconv.Atoi(rest); err == nil {
