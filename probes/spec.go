@@ -1,6 +1,7 @@
 package probes
 
 import (
+	"crypto/x509"
 	"time"
 
 	"atalaya/agent/secret"
@@ -65,10 +66,11 @@ type Spec struct {
 	BodyCap int      // http(s): bytes of the body read at most, up to MaxBodyCap; 0: DefaultBodyCap
 	Follow  int      // http(s): redirects followed at most, up to MaxFollow, each asked of the same address; 0: none
 
-	ServerName    string        // https, tls: the name sent and verified; when empty Host, the target's name or the address
-	CAFile        string        // https, tls: PEM file of the authorities trusted instead of the system's
-	Insecure      bool          // https, tls: a certificate that does not verify passes, and the Warning says so
-	ExpiryWarning time.Duration // https, tls: warn when the chain expires within it; 0: DefaultExpiryWarning, below 0: never
+	ServerName    string         // https, tls: the name sent and verified; when empty Host, the target's name or the address
+	CAFile        string         // https, tls: PEM file of the authorities trusted instead of the system's
+	Roots         *x509.CertPool // what Authorities read from CAFile; nil: it is read by whoever needs it
+	Insecure      bool           // https, tls: a certificate that does not verify passes, and the Warning says so
+	ExpiryWarning time.Duration  // https, tls: warn when the chain expires within it; 0: DefaultExpiryWarning, below 0: never
 
 	Query     string   // dns: the name asked for; required
 	QueryType string   // dns: A when empty

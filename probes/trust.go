@@ -24,7 +24,7 @@ type trust struct {
 }
 
 func newTrust(s Spec, protocols ...string) (*trust, error) {
-	roots, err := readRoots(s.CAFile)
+	roots, err := s.roots()
 	if err != nil {
 		return nil, err
 	}
@@ -35,11 +35,16 @@ func newTrust(s Spec, protocols ...string) (*trust, error) {
 	}, nil
 }
 
-// readRoots reads a PEM file of authorities; without one it gives nil, the system's.
-func readRoots(path string) (*x509.CertPool, error) {
-	if path == "" {
-		return nil, nil
+// roots gives the authorities of s; without a file nil, the system's.
+func (s Spec) roots() (*x509.CertPool, error) {
+	if s.CAFile == "" || s.Roots != nil {
+		return s.Roots, nil
 	}
+	return Authorities(s.CAFile)
+}
+
+// Authorities reads a PEM file for Spec.Roots, so that a Spec can be used where nothing may wait for a disk.
+func Authorities(path string) (*x509.CertPool, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err

@@ -85,6 +85,6 @@ func (s Spec) validateTLS(f *faults) {
 	if s.ServerName != "" && !isHost(s.ServerName) && net.ParseIP(s.ServerName) == nil {
 		f.add("server_name", "%q is neither a host name nor an address", s.ServerName)
 	}
-	_, err := readRoots(s.CAFile)
+	_, err := s.roots()
 	f.wrong("ca_file", err)
 }

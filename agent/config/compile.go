@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"crypto/x509"
 	"fmt"
 	"io/fs"
 
@@ -37,7 +38,7 @@ func (c *compiler) config(raw rawFile) *Config {
 		Log:     raw.Log,
 		Secrets: &secret.Set{},
 		raw:     raw, origin: c.origin,
-		library: map[string]placed{}, values: map[rawRef]secret.Value{},
+		library: map[string]placed{}, roots: map[string]*x509.CertPool{}, values: map[rawRef]secret.Value{},
 	}
 	c.out.Housekeeping, _ = schedule.ParseSpec(raw.Housekeeping, nil) // the table has checked it
 	if c.out.Web.Listen == off {

@@ -89,12 +89,24 @@ func (c *compiler) validate(path string, base *rawProbe, p rawProbe) {
 		overlay(reflect.ValueOf(&merged).Elem(), reflect.ValueOf(p), "", func(string) {})
 		p = merged
 	}
+	c.authorities(p)
 	for _, err := range c.out.spec(p).Validate() {
 		var field *probes.FieldError
 		if known[err.Error()] || !errors.As(err, &field) {
 			continue
 		}
 		c.wrong(join(path, field.Field), "%s", field.Msg)
+	}
+}
+
+// authorities reads the CA file of p now: a probe is made of its spec where nothing may wait for a disk. What cannot be read
+// is told by who validates it.
+func (c *compiler) authorities(p rawProbe) {
+	if p.CAFile == nil || c.out.roots[*p.CAFile] != nil {
+		return
+	}
+	if roots, err := probes.Authorities(*p.CAFile); err == nil {
+		c.out.roots[*p.CAFile] = roots
 	}
 }
 
@@ -129,6 +141,7 @@ func (c *Config) spec(p rawProbe) probes.Spec {
 		Query:         or(p.Query, ""), QueryType: or(p.QueryType, ""), Rcode: or(p.Rcode, ""), Answers: p.Answers,
 		Network: or(p.Network, ""), Argv: p.Argv, Exits: or(p.Exits, ""),
 	}
+	s.Roots = c.roots[s.CAFile]
 	if p.ExpiryWarning != nil && *p.ExpiryWarning == 0 {
 		s.ExpiryWarning = -1 // never; zero would be the default
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/x509"
 	"errors"
 	"io/fs"
 	"os"
@@ -37,6 +38,7 @@ type Config struct {
 	raw     rawFile
 	origin  origin
 	library map[string]placed
+	roots   map[string]*x509.CertPool // by CA file, as they were when the file was loaded
 	values  map[rawRef]secret.Value
 	known   answers
 }
