@@ -34,7 +34,7 @@ type Options struct {
 	Settings  Settings
 
 	Leftovers  []Leftover            // commands of a predecessor that still run
-	Own        func() []int          // the processes of this agent that change a container now
+	Own        func(pid int) bool    // whether a process is a command of ours that changes a container
 	Busy       func(ref string) bool // whether a command that changes the container still runs
 	Stuck      func() []string       // commands abandoned in uninterruptible sleep
 	Queued     func()                // called, from any goroutine, when the outbox has something new

@@ -121,7 +121,7 @@ func (p plan) assemble(w io.Writer) (*assembly, error) {
 	}
 	o := agent.Options{Version: "test", Host: host.Identity(""), Log: log, Store: a.store, Orderly: a.opened.Orderly,
 		Sentinel: kernel, Watcher: host.New(host.Options{Runner: a.exec, Log: log}), Recorder: recorder, Settings: p.settings(),
-		Own: a.own, Busy: a.busy, Queued: func() { a.dispatcher.Kick() }}
+		Own: hostexec.Own, Busy: a.busy, Queued: func() { a.dispatcher.Kick() }}
 	for _, s := range p.Specs {
 		s.RunDir = p.Dir
 		i, err := engine.Open(s, a.exec, log)
@@ -142,14 +142,6 @@ func (p plan) assemble(w io.Writer) (*assembly, error) {
 		Now: func() time.Time { return a.agent.Now() }})
 	a.agent, err = agent.New(context.Background(), o)
 	return a, err
-}
-
-func (a *assembly) own() []int {
-	var pids []int
-	for _, u := range a.exec.Unfinished() {
-		pids = append(pids, u.PID)
-	}
-	return pids
 }
 
 func (a *assembly) busy(ref string) bool {

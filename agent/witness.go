@@ -68,7 +68,7 @@ func (a *Agent) watchTools(ctx context.Context) {
 		return
 	}
 	slices.Sort(files)
-	execs, err := sentinel.WatchExecs(slices.Compact(files), a.meaning)
+	execs, err := sentinel.WatchExecs(slices.Compact(files), a.o.Own, a.meaning)
 	if err != nil {
 		a.log.Info("who stops a container is known only while the command lives", "err", err)
 		return
@@ -105,11 +105,7 @@ func (a *Agent) seenAt(ctx context.Context, ref health.Ref, init health.Process)
 
 // who reads /proc once, leaving out our own commands.
 func (a *Agent) who(meaning func(argv []string) (health.Verb, bool)) []health.Actor {
-	var own []int
-	if a.o.Own != nil {
-		own = a.o.Own()
-	}
-	return sentinel.Who(func(pid int) bool { return slices.Contains(own, pid) }, meaning)
+	return sentinel.Who(a.o.Own, meaning)
 }
 
 // who gives a live command that is, or at the death was, doing something to the container; stopping counts before all else.

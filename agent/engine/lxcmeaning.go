@@ -67,9 +67,6 @@ func (l *lxc) meaning(argv []string) (string, health.Verb, bool) {
 	long := append([]string{"name", "lxcpath", "logfile", "logpriority", "rcfile"}, tool.long...)
 	flags := []string{"quiet", "help", "usage", "version", "kill", "reboot", "nowait", "nolock", "nokill", "force", "snapshots", "rename", "snapshot", "list", "showcomments", "stop"}
 	o := getopt(argv[1:], args, long, flags)
-	if strings.HasSuffix(o.values["logfile"], logSuffix) {
-		return "", "", false // it is a command of ours
-	}
 	if name, alias := o.values["o"]; base == "lxc-clone" && alias {
 		o.values["n"] = name // there, -o is the original
 	}

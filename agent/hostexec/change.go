@@ -39,6 +39,7 @@ func (h *Host) change(ctx context.Context, op Op, c Command) Transcript {
 		t.Failure = notStarted(err)
 		return t
 	}
+	c = c.marked(op)
 	k, err := h.reserve(op, c)
 	if err != nil {
 		t.Failure = notStarted(err)

@@ -28,6 +28,7 @@ const (
 // ended before anybody looked. It needs CAP_SYS_ADMIN.
 type Execs struct {
 	fd      int
+	own     func(pid int) bool
 	meaning func(argv []string) (health.Verb, bool)
 
 	mu   sync.Mutex
@@ -41,8 +42,8 @@ type toolRun struct {
 }
 
 // WatchExecs marks the files; those that do not exist are left out. meaning tells what a command line does; runs that mean
-// nothing are not remembered.
-func WatchExecs(files []string, meaning func(argv []string) (health.Verb, bool)) (*Execs, error) {
+// nothing are not remembered, nor those that are the caller's own.
+func WatchExecs(files []string, own func(pid int) bool, meaning func(argv []string) (health.Verb, bool)) (*Execs, error) {
 	fd, err := unix.FanotifyInit(unix.FAN_CLASS_NOTIF|unix.FAN_CLOEXEC|unix.FAN_NONBLOCK, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_LARGEFILE)
 	if err != nil {
 		return nil, fmt.Errorf("begin to watch the runs of tools: %w", err)
@@ -61,7 +62,7 @@ func WatchExecs(files []string, meaning func(argv []string) (health.Verb, bool))
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("watch the runs of tools: none of %q is there", files)
 	}
-	return &Execs{fd: fd, meaning: meaning}, nil
+	return &Execs{fd: fd, own: own, meaning: meaning}, nil
 }
 
 // Run takes in the events until ctx ends, and frees everything.
@@ -121,6 +122,9 @@ func (e *Execs) follow(ctx context.Context, pid int) {
 	defer func() { _ = proc.Close() }()
 	for deadline := time.Now().Add(argvWithin); ; {
 		if a, ok := actor(int(proc.Fd()), pid, e.meaning); ok {
+			if e.own != nil && e.own(pid) {
+				return
+			}
 			r := e.remember(a)
 			e.await(ctx, fd, r)
 			return

@@ -2,9 +2,11 @@ package sentinel
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,27 +18,33 @@ import (
 // before a death has nothing to do with it.
 func TestExecs(t *testing.T) {
 	rig.Require(t, "root", "busybox")
+	const mark = "MARK=own"
+	own := func(pid int) bool {
+		env, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+		return strings.Contains(string(env), mark)
+	}
 	tool, other := copied(t, "busybox-stop"), copied(t, "busybox-other")
 	meaning := func(argv []string) (health.Verb, bool) {
 		return health.VerbStop, filepath.Base(argv[0]) == "busybox-stop" && len(argv) == 3
 	}
-	e, err := WatchExecs([]string{tool, filepath.Join(t.TempDir(), "absent")}, meaning)
+	e, err := WatchExecs([]string{tool, filepath.Join(t.TempDir(), "absent")}, own, meaning)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ran := make(chan error, 1)
 	go func() { ran <- e.Run(ctx) }()
-	run := func(path string, args ...string) {
+	run := func(env, path string, args ...string) {
 		t.Helper()
 		cmd := exec.Command(path, args...)
-		cmd.Args[0] = path
+		cmd.Args[0], cmd.Env = path, append(os.Environ(), env)
 		if err := cmd.Run(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	run(other, "sleep", "0.01")
-	run(tool, "sleep", "0.02")
+	run("", other, "sleep", "0.01")
+	run(mark, tool, "sleep", "0.03")
+	run("", tool, "sleep", "0.02")
 	ended := time.Now()
 	deadline := ended.Add(5 * time.Second)
 	for len(e.At(ended)) == 0 && time.Now().Before(deadline) {

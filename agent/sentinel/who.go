@@ -22,14 +22,14 @@ const (
 // Who reads /proc once and gives the live processes whose command line means something to a container, in the order of
 // their pids: who is stopping, moving, snapshotting or removing one at this moment.
 //
-// The pids for which skip says true (the caller's own commands) are left out without being read; so are this process,
-// kernel threads, zombies, and everything in another pid namespace than ours, because a container may call its processes
-// what it likes. A process of another user of this host is reported with its uid: whether it may do what its command line
+// The processes for which own says true (the caller's own commands; asked only of those that mean something) are left out;
+// so are this process, kernel threads, zombies, and everything in another pid namespace than ours, because a container may
+// call its processes what it likes. A process of another user of this host is reported with its uid: whether it may do what its command line
 // says is the engine's affair.
 //
 // meaning is called with arguments of at most 4 KiB in all, cut at 64, and must not keep them. Cost: three system calls
 // per process, 1 to 2 ms with 300 processes. Who never fails: what cannot be read is left out.
-func Who(skip func(pid int) bool, meaning func(argv []string) (verb health.Verb, ok bool)) []health.Actor {
+func Who(own func(pid int) bool, meaning func(argv []string) (verb health.Verb, ok bool)) []health.Actor {
 	dir, err := os.Open("/proc")
 	if err != nil {
 		return nil
@@ -40,13 +40,13 @@ func Who(skip func(pid int) bool, meaning func(argv []string) (verb health.Verb,
 		return nil
 	}
 	proc := int(dir.Fd())
-	pids := wanted(names, skip)
+	pids := numbers(names)
 	var actors []health.Actor
 	for i, argv := range cmdlines(proc, pids) {
 		if argv == nil {
 			continue
 		}
-		if _, ok := meaning(argv); !ok {
+		if _, ok := meaning(argv); !ok || own != nil && own(pids[i]) {
 			continue
 		}
 		if a, ok := actor(proc, pids[i], meaning); ok {
@@ -56,13 +56,12 @@ func Who(skip func(pid int) bool, meaning func(argv []string) (verb health.Verb,
 	return actors
 }
 
-// wanted gives the pids among the names of /proc, less our own and those to be left out.
-func wanted(names []string, skip func(pid int) bool) []int {
+// numbers gives the pids among the names of /proc, less our own.
+func numbers(names []string) []int {
 	self := os.Getpid()
 	pids := make([]int, 0, len(names))
 	for _, name := range names {
-		pid, err := strconv.Atoi(name)
-		if err == nil && pid != self && (skip == nil || !skip(pid)) {
+		if pid, err := strconv.Atoi(name); err == nil && pid != self {
 			pids = append(pids, pid)
 		}
 	}

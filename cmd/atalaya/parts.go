@@ -156,7 +156,7 @@ func (p *parts) makeAgent(ctx context.Context, opened store.Report, run string) 
 	p.agent, err = agent.New(ctx, agent.Options{
 		Version: version, DryRun: p.dry != "", Host: p.identity, Log: p.log, Store: p.store, Orderly: opened.Orderly, Instances: instances, Sentinel: kernel,
 		Watcher:  host.New(host.Options{Runner: p.exec, Log: p.log, Registerer: p.registry}),
-		Recorder: p.recorder, Settings: settings(p.config, p.log), Leftovers: leftovers(p.exec), Own: p.own, Busy: p.busy, Stuck: p.stuck,
+		Recorder: p.recorder, Settings: settings(p.config, p.log), Leftovers: leftovers(p.exec), Own: hostexec.Own, Busy: p.busy, Stuck: p.stuck,
 		Queued: func() { p.dispatcher.Kick() }, Notices: notices(opened), Registerer: p.registry,
 	})
 	return err
@@ -184,17 +184,6 @@ func (p *parts) openEngines(ctx context.Context, run string) ([]*engine.Instance
 		out = append(out, i)
 	}
 	return out, nil
-}
-
-// own gives the processes of this agent that change a container now.
-func (p *parts) own() []int {
-	var pids []int
-	for _, u := range p.exec.Unfinished() {
-		if u.PID != 0 {
-			pids = append(pids, u.PID)
-		}
-	}
-	return pids
 }
 
 // busy reports whether a command that changes the container still runs.
