@@ -165,6 +165,7 @@ func conform(t *testing.T, e subject, i *engine.Instance, r *rig.LXC) {
 		if a := i.Do(ctx, health.VerbStart, "web2", 0); !a.Already || a.Err != "" {
 			t.Errorf("start of what runs: %+v", a)
 		}
+		r.With(t).WaitHTTP("web2", 10*time.Second) // before that its init does not hear a request to stop
 		must(i.Do(ctx, health.VerbStop, "web2", 30*time.Second), "stop web2")
 		awaitState(t, i, "web2", health.Stopped)
 		must(i.Do(ctx, health.VerbStart, "web2", 0), "start web2 again")
