@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -88,19 +89,52 @@ func TestAFullDisk(t *testing.T) {
 	p.State = filepath.Join(disk, "not", "there", "yet")
 	r := p.start(t)
 	r.up("lxc/web1", "lxc/web2", "lxc/web3")
-	var filler []string
-	r.failing("the disk under the store is full: free some space", func() {
-		f := filepath.Join(disk, fmt.Sprintf("filler%d", len(filler)))
-		filler = append(filler, f)
-		if err := os.WriteFile(f, make([]byte, 4<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
-			t.Fatalf("fill the disk: %v", err)
+	filler := fill(t, disk)
+	r.failing("the disk under the store is full: free some space", func() {})
+	r.healsOnceFromMemory(t, l)
+	filler.stop()
+	r.recovered(t, l)
+}
+
+// A filling takes every byte of a disk, also those that the store gives back to it: a log made shorter, a reserve thrown
+// overboard.
+type filling struct {
+	dir   string
+	end   chan struct{}
+	ended sync.WaitGroup
+}
+
+func fill(t *testing.T, dir string) *filling {
+	f := &filling{dir: dir, end: make(chan struct{})}
+	f.ended.Go(func() {
+		for n := 0; ; n++ {
+			if err := os.WriteFile(f.path(n), make([]byte, 4<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
+				t.Errorf("fill the disk: %v", err)
+				return
+			}
+			if info, err := os.Stat(f.path(n)); err == nil && info.Size() == 0 {
+				n-- // nothing was free
+			}
+			select {
+			case <-f.end:
+				return
+			case <-time.After(time.Millisecond):
+			}
 		}
 	})
-	r.healsOnceFromMemory(t, l)
-	for _, f := range filler {
-		_ = os.Remove(f)
+	return f
+}
+
+func (f *filling) path(n int) string { return filepath.Join(f.dir, fmt.Sprintf("filler%d", n)) }
+
+// stop gives the room back.
+func (f *filling) stop() {
+	close(f.end)
+	f.ended.Wait()
+	found, _ := filepath.Glob(f.path(0)[:len(f.path(0))-1] + "*")
+	for _, path := range found {
+		_ = os.Remove(path)
 	}
-	r.recovered(t, l)
 }
 
 // A disk that does not answer holds nobody up: not the loop, not the healing. When it answers again, everything that

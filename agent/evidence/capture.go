@@ -47,7 +47,8 @@ type Capture struct {
 	mu       sync.Mutex
 	entries  []*entry
 	excess   []string  // items beyond MaxItems
-	released time.Time // when Volatile let the action go
+	held     bool      // Volatile was called
+	released time.Time // when it let the action go
 	closed   bool      // nothing more is taken
 	over     bool      // sealed or dropped
 	rounds   []*round
@@ -149,8 +150,17 @@ func (c *Capture) finish(e *entry, started time.Time, f found) {
 }
 
 // Volatile returns when everything that the action would destroy is in, when the budget before the action is over
-// (counted from Begin), or when ctx ends, whichever is first. What is still under way goes on beside the action.
+// (counted from Begin), or when ctx ends, whichever is first. What is still under way goes on beside the action. An action
+// of several commands asks before each: only the first waits, because from then on what would be destroyed is.
 func (c *Capture) Volatile(ctx context.Context) {
+	c.mu.Lock()
+	again := c.held
+	c.held = true
+	c.mu.Unlock()
+	if again {
+		return
+	}
+	asked := time.Now()
 	t := time.NewTimer(time.Until(c.began.Add(c.r.o.Budget.Before)))
 	defer t.Stop()
 	select {
@@ -158,10 +168,11 @@ func (c *Capture) Volatile(ctx context.Context) {
 	case <-t.C:
 	case <-ctx.Done():
 	}
+	now := time.Now()
 	c.mu.Lock()
-	c.released = time.Now()
+	c.released = now
 	c.mu.Unlock()
-	c.r.metrics.held.Observe(time.Since(c.began).Seconds())
+	c.r.metrics.held.Observe(now.Sub(asked).Seconds())
 }
 
 // Add keeps something that is at hand: a transcript, a timeline, an alert.

@@ -292,3 +292,36 @@ func TestMetrics(t *testing.T) {
 		t.Error("level 12 was taken")
 	}
 }
+
+// A graceful restart asks twice, before the stop and before the start that follows it some seconds later: evidence held it
+// up once, and what came in between the two is late.
+func TestTheHoldIsMeasuredOnce(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewRegistry()
+	r := newRecorder(t, func(o *Options) { o.Registerer, o.Budget.Before = reg, 20*time.Millisecond })
+	release := make(chan struct{})
+	slow := Item{Name: "slow", Volatile: true, Func: func(context.Context) ([]byte, error) { <-release; return []byte("x"), nil }}
+	c := r.Begin(request(slow))
+	c.Volatile(t.Context())
+	first := c.released
+	close(release)
+	c.After(nil)
+	<-c.volatile
+	c.Volatile(t.Context())
+	if !c.released.Equal(first) {
+		t.Errorf("the action was let go at %s, and again at %s", first, c.released)
+	}
+	all, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range all {
+		if h := m.GetMetric()[0].GetHistogram(); m.GetName() == "atalaya_evidence_hold_seconds" && h.GetSampleCount() != 1 {
+			t.Errorf("%d holds, %v s in all", h.GetSampleCount(), h.GetSampleSum())
+		}
+	}
+	_, m := seal(t, c, Report{})
+	if note := m.record(t, "before/slow.txt").Note; !strings.Contains(note, "the action had begun") {
+		t.Errorf("note: %q", note)
+	}
+}

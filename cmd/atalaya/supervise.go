@@ -32,14 +32,15 @@ func supervised(ctx context.Context, p *parts, log *slog.Logger) {
 		log.Warn("systemd's watchdog is not fed", "err", err)
 	}
 	if every > 0 {
-		feed(ctx, p, every, log)
+		feed(ctx, p.agent.Pulse, every, log)
 	}
 	<-ctx.Done()
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
 }
 
-// feed tells systemd thrice per period that the agent lives, each time after the decision loop has turned.
-func feed(ctx context.Context, p *parts, every time.Duration, log *slog.Logger) {
+// feed tells systemd thrice per period that the agent lives, each time after the decision loop has turned, which is what
+// pulse waits for.
+func feed(ctx context.Context, pulse func(context.Context) error, every time.Duration, log *slog.Logger) {
 	tick := time.NewTicker(every / 3)
 	defer tick.Stop()
 	for {
@@ -48,7 +49,7 @@ func feed(ctx context.Context, p *parts, every time.Duration, log *slog.Logger) 
 			return
 		case <-tick.C:
 		}
-		if err := pulse(ctx, p, every/3); err != nil && ctx.Err() == nil {
+		if err := within(ctx, every/3, pulse); err != nil && ctx.Err() == nil {
 			log.Error("systemd is not told that the agent lives", "err", err)
 			continue
 		}
@@ -56,10 +57,10 @@ func feed(ctx context.Context, p *parts, every time.Duration, log *slog.Logger) 
 	}
 }
 
-func pulse(ctx context.Context, p *parts, within time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, within)
+func within(ctx context.Context, limit time.Duration, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	return p.agent.Pulse(ctx)
+	return f(ctx)
 }
 
 // notifyReloading tells systemd, which wants the time of the monotonic clock with it.
