@@ -93,7 +93,7 @@ func (m *machine) alert(why string, barred bool) {
 // it: when the reason is gone, it is looked at again.
 func (m *machine) rest(ph Phase, why string) {
 	if ph == Off || ph == New {
-		if ph == Off && m.news && m.s.Incident == nil {
+		if ph == Off && (m.news || m.onRecord() && m.s.Case != nil) && m.s.Incident == nil {
 			m.do(Action{Kind: DoTell, Reason: why})
 		}
 		m.endCase(why)

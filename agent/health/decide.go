@@ -20,6 +20,8 @@ func (m *machine) barrier() (Phase, string) {
 		return Deferred, m.held()
 	case s.Actor != nil:
 		return Off, stoppedBy(*s.Actor)
+	case m.onRecord():
+		return Off, "stopped on purpose, says the engine: " + s.OnPurpose
 	case s.Finished:
 		return Off, "it ended by itself, without an error, and nothing asks for it to run again"
 	}
@@ -40,6 +42,9 @@ func (m *machine) barrier() (Phase, string) {
 	}
 	return "", ""
 }
+
+// onRecord reports whether the engine has a stop on record that somebody wanted, and that still counts.
+func (m *machine) onRecord() bool { return m.s.OnPurpose != "" && !m.s.Overruled }
 
 // Intended says whether the container should be running, and how we know. A person's word counts before the
 // configuration, and that before the engine's autostart.
@@ -140,6 +145,7 @@ func (m *machine) attempt(verb Verb) {
 	ph, kind := Starting, DoStart
 	if verb == VerbRestart {
 		ph, kind = Stopping, DoRestart
+		m.s.Overruled = true // the stop that the engine will have on record is ours
 	}
 	m.enter(ph, c.What)
 	m.s.Fresh = m.at

@@ -70,7 +70,7 @@ func (m *machine) startLooked() {
 
 // unwantedNow rests what is stopped because a person wanted just that while we dealt with it.
 func (m *machine) unwantedNow() bool {
-	if m.s.RunState != Stopped || m.s.Actor == nil && m.s.Want != No {
+	if m.s.RunState != Stopped || m.s.Actor == nil && m.s.Want != No && !m.onRecord() {
 		return false
 	}
 	ph, why := m.barrier()

@@ -20,6 +20,7 @@ type world struct {
 	pid     int
 	dead    bool // the life of pid is over
 	doomed  bool // starts do not work
+	record  bool // the engine has it on record that somebody stopped it
 	seq     uint64
 	open    bool
 	pending []Action // looks and actions whose outcome has not come
@@ -46,6 +47,9 @@ func (w *world) become(next RunState) {
 
 func (w *world) truth() *Sighting {
 	g := &Sighting{Ref: Ref{Engine: "lxc", ID: "a"}, Name: "a", State: w.state, Autostart: Yes, At: w.at, Mark: "m"}
+	if w.state == Stopped && w.record {
+		g.OnPurpose = "docker stop"
+	}
 	if w.state == Running || w.state == Paused {
 		g.Init = Process{PID: w.pid, Start: 1}
 	}
@@ -72,6 +76,7 @@ func (w *world) event(t *rapid.T) Observation {
 		if !w.dead && next == Stopped {
 			o.Death = &Death{Init: Process{PID: w.pid, Start: 1}}
 		}
+		w.record = next == Stopped && rapid.IntRange(0, 3).Draw(t, "on record") == 0
 		w.become(next)
 	case k < 15:
 		w.seq++
@@ -115,6 +120,7 @@ func (w *world) outcome(t *rapid.T, a Action, o *Observation) {
 	if a.Kind == DoRestart {
 		o.Done.Verb = VerbStop
 		if works && w.state == Running {
+			w.record = true // as docker has it, whoever asked
 			w.become(Stopped)
 		}
 	} else if works && w.state == Stopped {
@@ -197,6 +203,8 @@ func (w *world) attempt(t *rapid.T, before State, a Action, o Observation) {
 		t.Fatalf("%s without a fresh look", a.Kind)
 	case w.s.Host.Closed != "":
 		t.Fatalf("%s while the host is closed", a.Kind)
+	case o.Look.Sighting.OnPurpose != "" && a.Kind == DoStart && before.Phase != Stopping && !before.Overruled:
+		t.Fatal("started what the engine says was stopped on purpose")
 	case o.Look.Actor != nil && o.Look.Actor.Verb == VerbStop && a.Kind == DoStart && before.Phase != Stopping && !before.Host.Going:
 		t.Fatal("started what was being stopped by a person")
 	}

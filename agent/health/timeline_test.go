@@ -222,6 +222,14 @@ func (pl *player) observation(t *testing.T, words []string) Observation {
 		switch k, v, _ := strings.Cut(w, "="); k {
 		case "by":
 			o.Look.Actor = &Actor{Process: Process{PID: 77}, Argv: []string{"lxc-" + v, "-n", "web1"}, UID: 1001, Login: -1, Verb: Verb(v)}
+		case "record":
+			if o.Look != nil {
+				o.Sight = o.Look.Sighting
+			}
+			o.Sight.OnPurpose = "docker " + v
+			if o.Look != nil {
+				o.Sight = nil
+			}
 		case "inside":
 			o.Look.Inside = Outcome(v)
 		case "going":
