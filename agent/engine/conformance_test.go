@@ -70,6 +70,8 @@ func engines() []subject {
 			links: func(yard) []string { return []string{"vzbr0", "venet0"} }, comm: hostComm(), startExit: 47, killsDead: true},
 		{name: "docker", yard: newOCIYard("docker", rig.NewDocker), gone: health.Removed, marks: true, nobody: strings.Repeat("0", 64), cannot: cannot{autostart: true}},
 		{name: "podman", yard: newOCIYard("podman", rig.NewPodman), gone: health.Removed, marks: true, nobody: strings.Repeat("0", 64), startExit: 125, cannot: cannot{autostart: true}},
+		{name: "virtuozzo", yard: newVirtuozzoYard, broken: health.Broken, gone: health.Removed, marks: true, nobody: "00000000-0000-0000-0000-000000000000",
+			links: func(yard) []string { return []string{"vzbr0", "venet0"} }, comm: hostComm(), startExit: 255, killsDead: true},
 		{name: "custom by lines", yard: newLXCYard(openLines), broken: health.Missing, gone: health.Missing, option: "--help"},
 		{name: "custom by JSON", yard: newLXCYard(openJSON), broken: health.Broken, gone: health.Missing, marks: true, option: "--help"},
 		proxmoxCTs(),

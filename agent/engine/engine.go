@@ -63,6 +63,7 @@ func kinds() []kind {
 		{name: "lxc", discover: discoverLXC, open: openLXC},
 		{name: "openvz", discover: discoverOpenVZ, open: openOpenVZ},
 		{name: "proxmox", discover: discoverProxmox, open: openProxmox, covers: []Spec{{Engine: "lxc", Path: pveLXCPath}}},
+		{name: "virtuozzo", discover: discoverVirtuozzo, open: openVirtuozzo},
 		{name: "custom", open: openCustom},
 		{name: "docker", discover: discoverDocker, open: openDocker},
 		{name: "podman", discover: discoverPodman, open: openPodman},

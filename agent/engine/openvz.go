@@ -107,7 +107,7 @@ func (h *vzHost) command(ends bool, verb string, more ...string) func(call) ([]s
 // read takes an answer of one of our commands, and remembers what it tells about the container.
 func (h *vzHost) read(read func(hostexec.Transcript, []byte) Answer) func(hostexec.Transcript, []byte) Answer {
 	return func(t hostexec.Transcript, log []byte) Answer {
-		id := subject(t.Argv)
+		id := h.keyOf(subject(t.Argv))
 		if !t.Abandoned {
 			h.finish(id, t.Started.Add(t.Took))
 		}
@@ -157,7 +157,7 @@ func (o openvz) meaning(argv []string) (string, health.Verb, bool) {
 
 // hint says who holds the lock of a container that a command about it waits for.
 func (h *vzHost) hint(id string) string {
-	if l := h.lock(id, h.global()); l != nil {
+	if l := h.lock(id, id, h.global()); l != nil {
 		return fmt.Sprintf("its lock is held by process %d since %s: %s", l.Holder.PID, l.Since.UTC().Format(time.RFC3339), l.Operation)
 	}
 	return ""

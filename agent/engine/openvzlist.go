@@ -141,7 +141,7 @@ func (o openvz) lookDead(id string, dead health.Process) (health.Sighting, bool)
 	private := o.private(id, global)
 	_, noArea := os.Stat(private)
 	_, noDump := os.Stat(o.file(filepath.Join(global["DUMPDIR"], "Dump."+id)))
-	if p.PID != 0 || left != dead.PID || noArea != nil || noDump == nil || o.lock(id, global) != nil {
+	if p.PID != 0 || left != dead.PID || noArea != nil || noDump == nil || o.lock(id, id, global) != nil {
 		return health.Sighting{}, false
 	}
 	o.mu.Lock()
@@ -180,7 +180,7 @@ func (o openvz) sighting(id string, r vzRow, global map[string]string, counters 
 	c := o.conf(id)
 	s := health.Sighting{
 		Ref: o.ref(id), Name: tidy(string(r.Name)), Mark: folderMark(o.private(id, global)),
-		Autostart: vzTri(string(r.OnBoot)), Config: c.mark, Lock: o.lock(id, global), Addrs: vzAddrs(r.IP), Links: vzLinks(c.keys), At: time.Now(),
+		Autostart: vzTri(string(r.OnBoot)), Config: c.mark, Lock: o.lock(id, id, global), Addrs: vzAddrs(r.IP), Links: vzLinks(c.keys), At: time.Now(),
 	}
 	if s.Name == "" {
 		s.Name = id
@@ -196,7 +196,7 @@ func (o openvz) sighting(id string, r vzRow, global map[string]string, counters 
 	o.truthful(id)
 	s.Addrs = nil // of one that does not run, they are those of its configuration
 	if s.State == health.Stopped {
-		s.OnPurpose = o.purpose(id, global)
+		s.OnPurpose = o.purpose(id, id, global)
 		if r.Disabled {
 			s.Autostart, s.OnPurpose = health.No, "its start is disabled (DISABLED=yes)"
 		}

@@ -17,8 +17,9 @@ func TestMain(m *testing.M) {
 // mutate runs the subtest of its name.
 func TestScripted(t *testing.T) {
 	for name, run := range map[string]func(*testing.T){
-		"openvz":  scriptedOpenVZ,
-		"proxmox": testProxmox,
+		"openvz":    scriptedOpenVZ,
+		"proxmox":   testProxmox,
+		"virtuozzo": scriptedVirtuozzo,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -50,7 +50,7 @@ func vz7Codes() map[int]string {
 	codes := vzCodes()
 	for code, words := range map[int]string{
 		4: "no memory", 12: "no licence", 19: "unknown parameter", 25: "its traffic parameters are missing", 26: "its traffic parameters are bad",
-		30: "its traffic class could not be set", 39: "an action was skipped", 88: "its base is shared", 92: "recovery failed", 94: "reinstall failed",
+		30: "its traffic class could not be set", 39: "an action was skipped", 42: "its private area is missing", 88: "its base is shared", 92: "recovery failed", 94: "reinstall failed",
 		131: "a technology that it needs is not supported here", 135: "its memory information could not be set", 136: "its veth devices could not be set",
 		137: "its name could not be set", 138: "no inittab inside", 140: "it could not be registered", 141: vzForeign, 142: "it could not be unregistered",
 		162: "its DiskDescriptor.xml cannot be read", 163: "a disk image could not be added", 164: "a disk image could not be removed",

@@ -72,47 +72,67 @@ type vzStop struct {
 	stopped bool      // it was stopped by a command, and nothing has started it since
 	at      time.Time // when that was done
 	how     string    // "Stopping container ...": what the command said
+	fserror string    // its file system reported an error, and nothing has started it since
 }
 
 // parseVZLog reads vzctl.log: "2026-11-23T15:52:05+0000 vzctl : CT 102 : Container is mounted" (samples/vzctl.log). A
-// failed start ends in "Killing container ..." and "Container was stopped" too, which nobody asked for.
+// failed start ends in "Killing container ..." and "Container was stopped" too, and so does the reaction to an error of the
+// file system (OpenVZ/vzctl@3283b72d etc/vzevent.d/ve-fserror); nobody asked for those.
 func parseVZLog(b []byte) map[string]vzStop {
 	last := map[string]vzStop{}
 	starting, ending := map[string]bool{}, map[string]string{}
 	for line := range strings.Lines(string(b)) {
-		at, id, words, ok := cutVZLog(line)
+		l, ok := cutVZLog(line)
+		s := last[l.id]
 		switch {
 		case !ok:
-		case strings.HasPrefix(words, "Starting container"), strings.HasPrefix(words, "Starting the Container"), strings.HasPrefix(words, "Restarting"):
-			starting[id], ending[id] = true, ""
-			last[id] = vzStop{}
-			if strings.HasPrefix(words, "Restarting") {
-				starting[id] = false
+			continue
+		case l.prog == "fserror":
+			s.fserror = l.words
+		case strings.HasPrefix(l.words, "Restarting"):
+			starting[l.id], ending[l.id], s = false, "", vzStop{}
+		case strings.HasPrefix(l.words, "Starting "):
+			starting[l.id], ending[l.id], s = true, "", vzStop{}
+		case strings.HasPrefix(l.words, "Container start in progress"):
+			starting[l.id] = false
+		case strings.HasPrefix(l.words, "Stopping "), strings.HasPrefix(l.words, "Killing "):
+			if !starting[l.id] && ending[l.id] == "" && s.fserror == "" {
+				ending[l.id] = l.words
 			}
-		case strings.HasPrefix(words, "Container start in progress"):
-			starting[id] = false
-		case strings.HasPrefix(words, "Stopping "), strings.HasPrefix(words, "Killing container"):
-			if !starting[id] && ending[id] == "" {
-				ending[id] = words
-			}
-		case strings.HasPrefix(words, "Container was stopped") && ending[id] != "":
-			last[id] = vzStop{stopped: true, at: at, how: ending[id]}
-			ending[id] = ""
+		case strings.HasPrefix(l.words, "Container was stopped") && ending[l.id] != "":
+			s.stopped, s.at, s.how, ending[l.id] = true, l.at, ending[l.id], ""
 		}
+		last[l.id] = s
 	}
 	return last
 }
 
-// cutVZLog takes a line of vzctl.log apart; ok only where vzctl itself speaks about a container.
-func cutVZLog(line string) (at time.Time, id, words string, ok bool) {
+// vzLogLine is one line of vzctl.log that is about a container.
+type vzLogLine struct {
+	at              time.Time
+	prog, id, words string
+}
+
+// cutVZLog takes a line apart; ok only where vzctl itself speaks about a container, or the script that sees errors of file
+// systems, which writes another form of time and "Container" for "CT".
+func cutVZLog(line string) (l vzLogLine, ok bool) {
 	f := strings.SplitN(strings.TrimSpace(line), " : ", 3)
 	if len(f) != 3 {
-		return time.Time{}, "", "", false
+		return l, false
 	}
 	stamp, prog, _ := strings.Cut(f[0], " ")
 	at, err := time.Parse("2006-01-02T15:04:05-0700", stamp)
-	id, isCT := strings.CutPrefix(f[1], "CT ")
-	return at, id, tidy(f[2]), err == nil && isCT && strings.TrimSpace(prog) == "vzctl"
+	if err != nil {
+		at, err = time.Parse(time.RFC3339, stamp)
+	}
+	l = vzLogLine{at: at, prog: strings.TrimSpace(prog), words: tidy(f[2])}
+	switch l.prog {
+	case "vzctl":
+		l.id, ok = strings.CutPrefix(f[1], "CT ")
+	case "fserror":
+		l.id, ok = strings.CutPrefix(f[1], "Container ")
+	}
+	return l, ok && err == nil
 }
 
 // parseBeancounters reads how often each beancounter of each container refused: columns uid, resource, held, maxheld,

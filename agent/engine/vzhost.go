@@ -27,7 +27,8 @@ const (
 // process: one list may ask it about a thousand containers.
 type vzHost struct {
 	base
-	pidFile string // of an init, with $VEID
+	pidFile string              // of an init, with $VEID
+	keyOf   func(string) string // the id that the core knows a container by, of the one on a command line
 
 	mu    sync.Mutex
 	confs map[string]vzConf
@@ -60,7 +61,7 @@ type vzFails struct {
 
 func newVZHost(s Spec, r Runner, pidFile string) *vzHost {
 	return &vzHost{
-		base: base{spec: s, run: r}, pidFile: pidFile, confs: map[string]vzConf{}, fails: map[string]vzFails{},
+		base: base{spec: s, run: r}, pidFile: pidFile, keyOf: func(id string) string { return id }, confs: map[string]vzConf{}, fails: map[string]vzFails{},
 		own: map[string]ownRun{}, lies: map[string]time.Time{}, stuck: map[string]bool{},
 	}
 }
@@ -214,13 +215,7 @@ func (h *vzHost) refused(id string, init health.Process, now map[string]uint64) 
 // beancounters reads those of all containers; nil on kernels that have none.
 func (h *vzHost) beancounters() map[string]map[string]uint64 {
 	for _, p := range []string{"/proc/bc/resources", "/proc/user_beancounters"} {
-		f, err := os.Open(h.file(p))
-		if err != nil {
-			continue
-		}
-		b, err := io.ReadAll(io.LimitReader(f, vzUBCMax))
-		f.Close()
-		if err == nil {
+		if b, err := readProc(h.file(p)); err == nil {
 			return parseBeancounters(b)
 		}
 	}
@@ -274,4 +269,14 @@ func (h *vzHost) forget(listed map[string]bool) {
 			delete(h.stuck, id)
 		}
 	}
+}
+
+// readProc reads a file of /proc, which has no size, or one that stands for it.
+func readProc(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, vzUBCMax))
 }

@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"atalaya/agent/health"
+	"atalaya/agent/hostexec"
 )
 
 // Who is at a container of vzctl: the holder of its lock, and whoever stopped it according to the log. Our own commands are
@@ -20,34 +20,28 @@ type ownRun struct {
 	ends     bool      // it ends the container: a stop, a kill, a restart
 }
 
-// lock reads a container's lock file. The lock that a command of ours holds is not told: it is no other's operation.
-func (h *vzHost) lock(id string, global map[string]string) *health.Lock {
+// lock reads a container's lock file; key is the id that the core knows it by. The lock that a command of ours holds is
+// not told: it is no other's operation.
+func (h *vzHost) lock(id, key string, global map[string]string) *health.Lock {
 	path := filepath.Join(h.file(global["LOCKDIR"]), id+".lck")
 	b, err := readBounded(path, 4<<10)
 	if err != nil {
 		return nil
 	}
 	pid, action, ok := parseVZLock(b)
-	if !ok {
-		return nil // vzctl removes such a file itself
-	}
 	info, err := os.Stat(path)
-	if err != nil {
-		return nil
+	if !ok || err != nil {
+		return nil // vzctl removes a file that names no pid by itself
 	}
 	l := &health.Lock{Operation: action, Holder: health.Process{PID: pid}, Since: info.ModTime()}
-	argv := cmdline(pid)
 	p, alive := identify(pid)
-	if !alive || !h.bornBefore(p, path) {
-		l.Dead = true
-	} else {
-		l.Holder = p
-		if h.isOurs(id, argv) {
+	if l.Dead = !alive || !h.bornBefore(p, path); !l.Dead {
+		if l.Holder = p; h.isOurs(key, pid, l.Since) {
 			return nil
 		}
-	}
-	if l.Operation == "" && !l.Dead {
-		l.Operation = tidy(strings.Join(argv, " "))
+		if l.Operation == "" {
+			l.Operation = tidy(strings.Join(cmdline(pid), " "))
+		}
 	}
 	if l.Operation == "" {
 		l.Operation = "an operation of vzctl"
@@ -89,16 +83,16 @@ func (h *vzHost) keepOwn(id string) {
 	_ = os.WriteFile(h.ownPath(id), nil, 0o600)
 }
 
-// isOurs tells whether the holder of a lock is a command of ours that has not ended. The caller does not hold mu.
-func (h *vzHost) isOurs(id string, argv []string) bool {
-	h.mu.Lock()
-	o, ok := h.own[id]
-	h.mu.Unlock()
-	if !ok || !o.to.IsZero() || len(argv) == 0 {
-		return false
+// isOurs tells whether a lock was taken for a command of ours: by a process of it, or since it began. On Virtuozzo 7 the
+// holder is the dispatcher, whoever asked it.
+func (h *vzHost) isOurs(key string, pid int, since time.Time) bool {
+	if hostexec.Own(pid) {
+		return true
 	}
-	base := filepath.Base(argv[0])
-	return (base == "vzctl" || base == "prlctl") && slices.Contains(argv, id)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	o, ok := h.own[key]
+	return ok && o.to.IsZero() && !since.Before(o.from.Add(-50*time.Millisecond)) // files are dated in ticks of the kernel
 }
 
 // maxOwn is how long after the beginning of a command of ours a stop in the log is taken for its.
@@ -123,11 +117,23 @@ func (h *vzHost) ourStop(id string, at time.Time) bool {
 	return !at.Before(from.Add(-2*time.Second)) && !at.After(to.Add(2*time.Second)) // the log has whole seconds
 }
 
+// endedByUs tells whether what is down was ended by a command of ours: it was last seen running at ran.
+func (h *vzHost) endedByUs(key string, ran time.Time) bool {
+	h.mu.Lock()
+	o, ok := h.own[key]
+	h.mu.Unlock()
+	if ok && o.ends {
+		return o.to.IsZero() || o.to.After(ran)
+	}
+	info, err := os.Stat(h.ownPath(key))
+	return !ok && err == nil && time.Since(info.ModTime()) < maxOwn
+}
+
 // purpose says who stopped a container, from vzctl's own log: "" when it was not stopped by a command, by one of ours, or
 // before the host booted (the host's shutdown stops them all).
-func (h *vzHost) purpose(id string, global map[string]string) string {
+func (h *vzHost) purpose(id, key string, global map[string]string) string {
 	s := h.stops(global)[id]
-	if !s.stopped || s.at.Before(bootTime()) || h.ourStop(id, s.at) {
+	if !s.stopped || s.at.Before(bootTime()) || h.ourStop(key, s.at) {
 		return ""
 	}
 	return fmt.Sprintf("vzctl.log at %s: %s", s.at.UTC().Format(time.RFC3339), s.how)

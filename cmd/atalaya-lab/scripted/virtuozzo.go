@@ -144,7 +144,7 @@ func prlList(c *Call) int {
 	}
 	var v View
 	for _, k := range c.All() {
-		if k.Key("half") != "" && one == "" || one != "" && k.ID != one {
+		if one != "" && k.ID != one {
 			continue
 		}
 		k.State = c.vz7State(k)
@@ -154,7 +154,11 @@ func prlList(c *Call) int {
 		return c.Reply("list-nosuch", v)
 	}
 	if c.Has("-i") && one != "" {
-		return c.Reply("vm-info", View{Container: &v.All[0]})
+		template := "no"
+		if v.All[0].Key("template") != "" {
+			template = v.All[0].Key("template")
+		}
+		return c.Reply("vm-info", View{Container: &v.All[0], Vars: map[string]string{"template": template}})
 	}
 	return c.Reply("list", v)
 }
