@@ -97,6 +97,7 @@ type Agent struct {
 	set     Settings
 	survey  health.Survey
 	guests  map[health.Ref]*guest
+	shadows map[health.Ref]health.Ref // containers that a higher engine watches, by which one
 	inst    []*instance
 	journal journal
 	memory  memory
@@ -110,6 +111,7 @@ type Agent struct {
 type instance struct {
 	*engine.Instance
 	ref   health.Ref // engine and instance only
+	asked chan struct{}                // a list is wanted sooner than by the clock
 	view  health.InstanceView
 	heard bool                         // listed once, or it could not be
 	live  atomic.Pointer[[]health.Ref] // those whose init the sentinel holds
@@ -127,10 +129,10 @@ func New(ctx context.Context, o Options) (*Agent, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	a := &Agent{o: o, log: o.Log, inbox: newInbox(), set: o.Settings, survey: o.Settings.Survey,
-		guests: map[health.Ref]*guest{}, metrics: newMetrics(o.Registerer), ready: make(chan struct{}), stopped: make(chan struct{})}
+		guests: map[health.Ref]*guest{}, shadows: map[health.Ref]health.Ref{}, metrics: newMetrics(o.Registerer), ready: make(chan struct{}), stopped: make(chan struct{})}
 	for _, i := range o.Instances {
 		s := i.Spec()
-		in := &instance{Instance: i, ref: health.Ref{Engine: s.Engine, Instance: s.Instance}}
+		in := &instance{Instance: i, asked: make(chan struct{}, 1), ref: health.Ref{Engine: s.Engine, Instance: s.Instance}}
 		in.view = health.InstanceView{Engine: s.Engine, Instance: s.Instance, Where: s.Path}
 		a.inst = append(a.inst, in)
 	}
@@ -163,6 +165,7 @@ func (a *Agent) Run(ctx context.Context) {
 	wg.Go(func() { a.prober.run(ctx) })
 	for _, in := range a.inst {
 		wg.Go(func() { a.read(ctx, in) })
+		wg.Go(func() { a.follow(ctx, in) })
 	}
 	a.hands.begin(ctx)
 	defer a.hands.wait()

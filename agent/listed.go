@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"atalaya/agent/engine"
@@ -29,10 +30,23 @@ func (a *Agent) read(ctx context.Context, in *instance) {
 		}
 		l.inquire(in)
 		a.inbox.put(func(t *turn) { t.listed(in, l) })
-		select {
-		case <-ctx.Done():
-		case <-time.After(time.Duration(a.poll.Load())):
-		}
+		a.untilList(ctx, in)
+	}
+}
+
+// untilList waits for the next list: by the clock, or sooner when something asks for it.
+func (a *Agent) untilList(ctx context.Context, in *instance) {
+	next := time.NewTimer(time.Duration(a.poll.Load()))
+	defer next.Stop()
+	select {
+	case <-ctx.Done():
+		return
+	case <-time.After(min(eventsAgain, time.Duration(a.poll.Load()))):
+	}
+	select {
+	case <-ctx.Done():
+	case <-next.C:
+	case <-in.asked:
 	}
 }
 
@@ -112,9 +126,12 @@ func (t *turn) listed(in *instance, l list) {
 		in.home.Store(&l.place)
 		t.batch.Meta = meta(t.batch.Meta, homeKey(in), l.place)
 	}
+	owners := t.owners(in)
 	for _, s := range l.Containers {
 		s.At = asked
-		t.sighted(in, s)
+		if !t.shadowed(in, s, owners) {
+			t.sighted(in, s)
+		}
 	}
 	if l.Degraded == "" {
 		t.unlisted(in, l)
@@ -149,6 +166,7 @@ func (t *turn) sighted(in *instance, s health.Sighting) {
 	moved := g.see(s)
 	t.journal.observe(g.ref, "engine", string(s.State), s.Detail, t.at, t.set.Poll)
 	t.step(g, health.Observation{Sight: &s})
+	t.healthSaid(g, s)
 	if moved { // or it is not a new life, and was not aimed at by the step: an agent that takes over finds it running
 		t.aim(g)
 	}
@@ -197,8 +215,17 @@ func (t *turn) equip(g *guest, s health.Sighting) {
 	if g.setup.Policy.Attempts != 0 && g.sight.Name == s.Name && fmt.Sprint(g.sight.Tags) == fmt.Sprint(s.Tags) {
 		return
 	}
-	g.setup = t.set.Setup(s)
+	g.setup = t.setup(s)
 	t.aim(g)
+}
+
+// setup is what is configured for a container, and what its engine says of its health beside it.
+func (t *turn) setup(s health.Sighting) Setup {
+	out := t.set.Setup(s)
+	all := map[string]health.ProbePolicy{engineHealth: engineHealthPolicy()}
+	maps.Copy(all, out.Policy.Probes) // a copy: the configuration shares its maps
+	out.Policy.Probes = all
+	return out
 }
 
 // bear tells a state that this agent has taken over, and what its host says.
@@ -208,7 +235,7 @@ func (t *turn) bear(g *guest) {
 	}
 	g.born = true
 	if g.setup.Policy.Attempts == 0 {
-		g.setup = t.set.Setup(health.Sighting{Ref: g.ref, Name: g.name()})
+		g.setup = t.setup(health.Sighting{Ref: g.ref, Name: g.name()})
 	}
 	t.step(g, health.Observation{Birth: &health.Birth{Boot: t.o.Host.Boot, Orderly: t.o.Orderly}})
 	w := t.hostWord(g)

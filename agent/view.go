@@ -66,10 +66,16 @@ func (t *turn) containerView(g *guest) health.ContainerView {
 			c.Next = "attempt as soon as there is room"
 		}
 	}
+	names := make([]string, 0, len(g.setup.Probes)+1)
 	for _, p := range g.setup.Probes {
-		sv := g.signals[p.Spec.Name]
-		sv.Probe = p.Spec.Name
-		sv.Fails, sv.Failing = s.Probes[sv.Probe].Fails, s.Probes[sv.Probe].Failing
+		names = append(names, p.Spec.Name)
+	}
+	if _, ok := g.signals[engineHealth]; ok {
+		names = append(names, engineHealth)
+	}
+	for _, name := range names {
+		sv := g.signals[name]
+		sv.Probe, sv.Fails, sv.Failing = name, s.Probes[name].Fails, s.Probes[name].Failing
 		c.Signals = append(c.Signals, sv)
 	}
 	return c

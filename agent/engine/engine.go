@@ -57,16 +57,17 @@ type kind struct {
 	covers   []Spec // what this engine stands upon, by Engine and Path: not found by itself where this one is found
 }
 
-// kinds is the list of engines: to add one, add its line.
+// kinds is the list of engines: to add one, add its line. The higher ones come first: of two that show the same container,
+// the first watches it.
 func kinds() []kind {
 	return []kind{
-		{name: "lxc", discover: discoverLXC, open: openLXC},
-		{name: "openvz", discover: discoverOpenVZ, open: openOpenVZ},
+		{name: "custom", open: openCustom},
 		{name: "proxmox", discover: discoverProxmox, open: openProxmox, covers: []Spec{{Engine: "lxc", Path: pveLXCPath}}},
 		{name: "virtuozzo", discover: discoverVirtuozzo, open: openVirtuozzo},
-		{name: "custom", open: openCustom},
+		{name: "openvz", discover: discoverOpenVZ, open: openOpenVZ},
 		{name: "docker", discover: discoverDocker, open: openDocker},
 		{name: "podman", discover: discoverPodman, open: openPodman},
+		{name: "lxc", discover: discoverLXC, open: openLXC},
 	}
 }
 

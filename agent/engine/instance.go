@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"atalaya/agent/health"
@@ -144,6 +145,12 @@ func (i *Instance) Version() []string { return i.tool.version }
 
 // Blind lists what cannot be known through this tool, a sentence each.
 func (i *Instance) Blind() []string { return i.tool.blind }
+
+// Rank is the place of its engine among all: of two that show the same container, the one with the lower rank knows more
+// about it.
+func (i *Instance) Rank() int {
+	return slices.IndexFunc(kinds(), func(k kind) bool { return k.name == i.spec.Engine })
+}
 
 // Units names the systemd units whose stop job or restart means hands off.
 func (i *Instance) Units() []string { return i.tool.units }
