@@ -131,7 +131,7 @@ func New(ctx context.Context, o Options) (*Agent, error) {
 	for _, i := range o.Instances {
 		s := i.Spec()
 		in := &instance{Instance: i, ref: health.Ref{Engine: s.Engine, Instance: s.Instance}}
-		in.view = health.InstanceView{Engine: s.Engine, Instance: s.Instance, Where: s.Path}
+		in.view = health.InstanceView{Engine: s.Engine, Instance: s.Instance, Where: i.Where()}
 		a.inst = append(a.inst, in)
 	}
 	if err := a.takeOver(ctx); err != nil {

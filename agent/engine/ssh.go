@@ -145,7 +145,7 @@ func farEvidence(own []Source) []Source {
 			out = append(out, s)
 		case s.Root != "" || !filepath.IsAbs(s.Path):
 		case s.Tail > 0:
-			out = append(out, Source{Name: s.Name, Argv: []string{"tail", "-c", strconv.Itoa(s.Tail), "--", s.Path}, Volatile: s.Volatile})
+			out = append(out, Source{Name: s.Name, Argv: []string{"tail", "-c", strconv.Itoa(s.Tail), "--", s.Path}, Volatile: s.Volatile, Tail: s.Tail})
 		default:
 			out = append(out, Source{Name: s.Name, Argv: []string{"head", "-c", strconv.Itoa(maxFarFile), "--", s.Path}, Volatile: s.Volatile})
 		}
@@ -155,7 +155,7 @@ func farEvidence(own []Source) []Source {
 		Source{Name: "host-memory.txt", Argv: []string{"head", "-n", "20", "/proc/meminfo"}},
 		Source{Name: "host-disks.txt", Argv: []string{"df", "-P"}},
 		Source{Name: "host-inodes.txt", Argv: []string{"df", "-P", "-i"}},
-		Source{Name: "host-kernel.txt", Argv: []string{"dmesg"}},
+		Source{Name: "host-kernel.txt", Argv: []string{"dmesg"}, Tail: 64 << 10},
 		Source{Name: "host-processes.txt", Argv: []string{"ps", "-eo", "pid,ppid,stat,rss,etime,time,args"}},
 	)
 }
