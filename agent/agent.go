@@ -110,8 +110,8 @@ type Agent struct {
 // An instance is one engine instance with what is known of its lists.
 type instance struct {
 	*engine.Instance
-	ref   health.Ref // engine and instance only
-	asked chan struct{}                // a list is wanted sooner than by the clock
+	ref   health.Ref    // engine and instance only
+	asked chan struct{} // a list is wanted sooner than by the clock
 	view  health.InstanceView
 	heard bool                         // listed once, or it could not be
 	live  atomic.Pointer[[]health.Ref] // those whose init the sentinel holds
@@ -133,7 +133,7 @@ func New(ctx context.Context, o Options) (*Agent, error) {
 	for _, i := range o.Instances {
 		s := i.Spec()
 		in := &instance{Instance: i, asked: make(chan struct{}, 1), ref: health.Ref{Engine: s.Engine, Instance: s.Instance}}
-		in.view = health.InstanceView{Engine: s.Engine, Instance: s.Instance, Where: s.Path}
+		in.view = health.InstanceView{Engine: s.Engine, Instance: s.Instance, Where: i.Where()}
 		a.inst = append(a.inst, in)
 	}
 	if err := a.takeOver(ctx); err != nil {

@@ -158,13 +158,26 @@ func (h *hands) request(j job, act health.Action) evidence.Request {
 
 // items are one round of evidence about a container, the most volatile first.
 func (h *hands) items(j job) []evidence.Item {
-	items := evidence.Builtin(j.state.Init, j.cgroup)
+	var items []evidence.Item
+	var runner evidence.Runner
+	if j.inst.Far() {
+		runner = j.inst.Runner() // nothing here is about a container on another host
+	} else {
+		items = evidence.Builtin(j.state.Init, j.cgroup)
+	}
 	for _, src := range j.inst.Evidence(j.ref.ID, j.sight) {
-		items = append(items, evidence.Item{Name: path.Join("engine", src.Name), Argv: src.Argv, Path: src.Path, Root: src.Root, Volatile: src.Volatile, Max: src.Tail})
+		item := evidence.Item{Name: path.Join("engine", src.Name), Argv: src.Argv, Runner: runner, Path: src.Path, Root: src.Root, Volatile: src.Volatile, Max: src.Tail}
+		if src.Tail > 0 {
+			item.Cut = evidence.KeepTail
+		}
+		items = append(items, item)
 	}
 	for name, res := range j.failures {
 		items = append(items, evidence.Item{Name: path.Join("probes", name+".txt"), Shows: "what the failing probe " + name + " saw",
 			Data: append([]byte(res.Detail+"\n\n"), res.Transcript...)})
+	}
+	if j.inst.Far() {
+		return items
 	}
 	return append(items, evidence.Item{Name: "host-vitals.txt", Shows: "load, memory, disks and pressure of the host", Func: host.Vitals})
 }

@@ -18,7 +18,7 @@ func (a *Agent) word(w host.Word, links []string) health.HostWord {
 
 // known is what the host says of an engine, as far as it is known without asking.
 func (a *Agent) known(in *instance) host.Word {
-	if w := in.word.Load(); w != nil {
+	if w := in.word.Load(); w != nil && !in.Far() {
 		return *w
 	}
 	return host.Word{}
@@ -35,7 +35,7 @@ func (a *Agent) hostWord(g *guest) health.HostWord {
 
 // freshWord asks at this moment: a death a millisecond after systemd began to stop the host must not be healed.
 func (a *Agent) freshWord(ctx context.Context, in *instance, links []string) health.HostWord {
-	if a.o.Watcher == nil {
+	if a.o.Watcher == nil || in.Far() { // that this host goes down says nothing about another
 		return health.HostWord{}
 	}
 	return a.word(a.o.Watcher.Ask(ctx, in.Units(), in.Autostarter()), links)

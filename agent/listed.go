@@ -237,9 +237,18 @@ func (t *turn) bear(g *guest) {
 	if g.setup.Policy.Attempts == 0 {
 		g.setup = t.setup(health.Sighting{Ref: g.ref, Name: g.name()})
 	}
-	t.step(g, health.Observation{Birth: &health.Birth{Boot: t.o.Host.Boot, Orderly: t.o.Orderly}})
+	t.step(g, health.Observation{Birth: &health.Birth{Boot: t.boot(g), Orderly: t.o.Orderly}})
 	w := t.hostWord(g)
 	t.step(g, health.Observation{Host: &w})
+}
+
+// boot is that of the container's host. Another host's is not known, and ours says nothing about it: it is taken as the
+// same always, so that what was stopped there while no agent looked is told and not started.
+func (t *turn) boot(g *guest) string {
+	if g.inst.Far() {
+		return "far"
+	}
+	return t.o.Host.Boot
 }
 
 // unlisted are the known containers that a complete list does not hold.

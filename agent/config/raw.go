@@ -94,19 +94,21 @@ type rawProbe struct {
 }
 
 type rawEngine struct {
-	Engine  string         `mapstructure:"engine"`
-	Name    *string        `mapstructure:"name"`
-	Path    *string        `mapstructure:"path"`
-	Timeout *time.Duration `mapstructure:"timeout"`
-	List    []string       `mapstructure:"list"`
-	Start   []string       `mapstructure:"start"`
-	Stop    []string       `mapstructure:"stop"`
-	Kill    []string       `mapstructure:"kill"`
-	Restart []string       `mapstructure:"restart"`
-	Exec    []string       `mapstructure:"exec"`
-	JSON    *rawJSON       `mapstructure:"json"`
-	Line    *string        `mapstructure:"line"`
-	States  []rawWord      `mapstructure:"states"`
+	Engine    string         `mapstructure:"engine"`
+	Name      *string        `mapstructure:"name"`
+	Path      *string        `mapstructure:"path"`
+	SSH       *string        `mapstructure:"ssh"`
+	SSHConfig *string        `mapstructure:"ssh_config"`
+	Timeout   *time.Duration `mapstructure:"timeout"`
+	List      []string       `mapstructure:"list"`
+	Start     []string       `mapstructure:"start"`
+	Stop      []string       `mapstructure:"stop"`
+	Kill      []string       `mapstructure:"kill"`
+	Restart   []string       `mapstructure:"restart"`
+	Exec      []string       `mapstructure:"exec"`
+	JSON      *rawJSON       `mapstructure:"json"`
+	Line      *string        `mapstructure:"line"`
+	States    []rawWord      `mapstructure:"states"`
 }
 
 type rawJSON struct {

@@ -91,7 +91,7 @@ func open(t testing.TB, s engine.Spec) *engine.Instance {
 }
 
 func TestConformance(t *testing.T) {
-	for _, e := range engines() {
+	for _, e := range slices.Concat(engines(), farEngines()) {
 		t.Run(e.name, func(t *testing.T) {
 			t.Parallel()
 			y := e.yard(t)

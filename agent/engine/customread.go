@@ -222,7 +222,7 @@ func (c *custom) sighting(r customRow) health.Sighting {
 
 // init reads the pid that the tool gives. One that is no process is not believed.
 func (c *custom) init(r customRow) health.Process {
-	if r.pid == "" || r.pid == "-" || r.pid == "0" || r.pid == "-1" {
+	if c.spec.far() || r.pid == "" || r.pid == "-" || r.pid == "0" || r.pid == "-1" {
 		return health.Process{}
 	}
 	pid, err := strconv.Atoi(r.pid)

@@ -41,6 +41,8 @@ type Spec struct {
 	URI      string        // libvirt: the connection, such as "qemu:///system"
 	Args     []string      // docker, podman, …: put between the tool and its command, such as "--host=unix:///run/other.sock"
 	Env      []string      // "NAME=value" for every command of the tool
+	SSH      string        // "user@host" when it is on another host, where the Runner then must go; empty: it is here
+	SSHConf  string        // a configuration file for the ssh client, absolute; empty: that of the user and of the system
 	Bin      string        // folder of the tool's commands, absolute; empty: they are looked up
 	Root     string        // prefix of the host's files that are read directly (lock files, task logs); empty: /
 	Custom   *CustomSpec   // custom: its command lines
@@ -127,8 +129,13 @@ func Open(s Spec, r Runner, log *slog.Logger) (*Instance, error) {
 		if k.name != s.Engine {
 			continue
 		}
-		s.sweepLogs(time.Now())
-		t, err := k.open(s, r)
+		open := k.open
+		if s.far() {
+			open = k.openFar
+		} else {
+			s.sweepLogs(time.Now())
+		}
+		t, err := open(s, r)
 		if err != nil {
 			return nil, fmt.Errorf("open engine %q: %w", s.Engine, err)
 		}

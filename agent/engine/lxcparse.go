@@ -16,6 +16,8 @@ type lxcInfo struct {
 	addrs []health.Addr
 	gone  bool   // it does not exist
 	fault string // why its configuration cannot be read
+
+	autostart health.Tri // of the list over ssh
 }
 
 // lxcStates are the words of lxc_state_t (liblxc, src/lxc/state.h).
@@ -106,42 +108,62 @@ func parseLXCBroken(stderr []byte) []string {
 // lxcColumns is what is asked of lxc-ls -f. The name comes last, where nothing follows that it could be mistaken for.
 const lxcColumns = "STATE,PID,IPV4,IPV6,NAME"
 
-// parseLXCTable reads lxc-ls -f -F lxcColumns. Columns stand where the header says, in bytes.
+// parseLXCTable reads lxc-ls -f -F lxcColumns.
 func parseLXCTable(stdout []byte) (map[string]lxcInfo, error) {
 	out := make(map[string]lxcInfo)
+	err := eachLXCRow(stdout, lxcColumns, func(cells []string) {
+		i := lxcInfo{state: cells[0], addrs: lxcAddrs(cells[2], cells[3])}
+		i.pid, _ = strconv.Atoi(cells[1])
+		if cells[4] != "" {
+			out[cells[4]] = i
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// eachLXCRow takes a table of lxc-ls apart. Columns stand where the header says, in bytes.
+func eachLXCRow(stdout []byte, columns string, row func(cells []string)) error {
 	var at []int
 	for line := range strings.Lines(string(stdout)) {
 		line = strings.TrimSuffix(line, "\n")
 		if at == nil {
 			var err error
-			if at, err = lxcHeader(line); err != nil {
-				return nil, err
+			if at, err = lxcHeader(line, columns); err != nil {
+				return err
 			}
 			continue
 		}
-		if len(line) < at[4] {
-			return nil, fmt.Errorf("a row of lxc-ls is too short: %.60q", line)
+		last := len(at) - 1
+		if len(line) < at[last] {
+			return fmt.Errorf("a row of lxc-ls is too short: %.60q", line)
 		}
-		cell := func(i int) string { return strings.TrimSpace(line[at[i]:at[i+1]]) }
-		i := lxcInfo{state: cell(0)}
-		i.pid, _ = strconv.Atoi(cell(1))
-		for _, c := range []string{cell(2), cell(3)} {
-			for a := range strings.SplitSeq(c, ",") {
-				i.addrs = appendAddr(i.addrs, strings.TrimSpace(a))
-			}
+		cells := make([]string, len(at))
+		for i := range last {
+			cells[i] = strings.TrimSpace(line[at[i]:at[i+1]])
 		}
-		if name := strings.TrimRight(line[at[4]:], " "); name != "" {
-			out[name] = i
+		cells[last] = strings.TrimRight(line[at[last]:], " ")
+		row(cells)
+	}
+	return nil
+}
+
+func lxcAddrs(columns ...string) (addrs []health.Addr) {
+	for _, c := range columns {
+		for a := range strings.SplitSeq(c, ",") {
+			addrs = appendAddr(addrs, strings.TrimSpace(a))
 		}
 	}
-	return out, nil
+	return addrs
 }
 
 // lxcHeader finds where each column begins.
-func lxcHeader(line string) ([]int, error) {
+func lxcHeader(line, columns string) ([]int, error) {
 	var at []int
 	from := 0
-	for name := range strings.SplitSeq(lxcColumns, ",") {
+	for name := range strings.SplitSeq(columns, ",") {
 		i := strings.Index(line[from:], name)
 		if i < 0 {
 			return nil, fmt.Errorf("lxc-ls printed no column %s: %.60q", name, line)

@@ -196,7 +196,7 @@ func (o *oci) changed(rows []ociRow, now time.Time) []string {
 			o.known[r.id] = e
 		}
 		running := r.state == health.Running || r.state == health.Paused
-		if full || e.print != r.print || r.age < e.age || running && !alive(e.init) {
+		if full || e.print != r.print || r.age < e.age || running && !o.far() && !alive(e.init) {
 			e.print = ""
 			ask = append(ask, r.id)
 		}
@@ -250,6 +250,12 @@ func (o *oci) inspectIDs(ctx context.Context, ids []string) (map[string]ociInspe
 	}
 	if len(got) == 0 && len(gone) == 0 {
 		return nil, nil, fmt.Errorf("\"%s inspect\" said nothing about %d containers", o.name, len(ids))
+	}
+	if o.far() {
+		for id, in := range got {
+			in.Pid, in.ConmonPid = 0, 0 // of another host: nothing here can be held against its word
+			got[id] = in
+		}
 	}
 	return got, gone, nil
 }

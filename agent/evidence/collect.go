@@ -110,7 +110,11 @@ func (r *Recorder) command(ctx context.Context, i Item, limit time.Duration) fou
 	if i.keepsTail() {
 		keep = MaxMax // the runner keeps the first bytes: the last ones are in them as far as this reaches
 	}
-	t := r.o.Runner.Read(ctx, hostexec.Command{Argv: i.Argv, Timeout: limit, MaxOut: keep})
+	runner := r.o.Runner
+	if i.Runner != nil {
+		runner = i.Runner
+	}
+	t := runner.Read(ctx, hostexec.Command{Argv: i.Argv, Timeout: limit, MaxOut: keep})
 	f := fromTranscript(t, i)
 	switch {
 	case t.Failure == "":

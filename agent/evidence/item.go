@@ -25,6 +25,7 @@ type Item struct {
 	Name     string   // of its file in the bundle: "console.log". Made safe where it is not
 	Shows    string   // one line for a reader: what it shows. Empty: where it is from
 	Argv     []string // a command that only reads, run without a shell
+	Runner   Runner   // which runs Argv; nil: the recorder's own
 	Path     string   // a regular file; nothing else is ever opened
 	Root     string   // Path is the container's own, relative to this folder, and must stay below it
 	Data     []byte   // at hand already
