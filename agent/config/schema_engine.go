@@ -18,10 +18,10 @@ func engineKeys() []key {
 		{name: "engine", kind: choice, required: true, of: engine.Names(), doc: "The engine: lxc, or custom for one that is described here."},
 		{name: "name", kind: text, check: word, doc: "What this instance is called. One per engine may have no name."},
 		{name: "path", kind: text, check: absolute, only: []string{"lxc"}, doc: "The lxcpath. Absent: the one of lxc.conf, /var/lib/lxc."},
-		{name: "ssh", kind: text, check: engine.CheckSSH, doc: "user@host, or ssh://user@host:port, where it is on another host that the agent reaches " +
+		{name: "ssh", kind: text, check: engine.CheckSSH, only: engine.OverSSH(), doc: "user@host, or ssh://user@host:port, where it is on another host that the agent reaches " +
 			"by the OpenSSH client: its containers are polled, and nothing is known of their deaths in between. The key must work without " +
 			"a passphrase, and the host's key must be known."},
-		{name: "ssh_config", kind: text, check: absolute, doc: "A configuration file for that client (ssh -F): port, keys, known hosts. " +
+		{name: "ssh_config", kind: text, check: absolute, only: engine.OverSSH(), doc: "A configuration file for that client (ssh -F): port, keys, known hosts. " +
 			"Absent: those of the user that the agent runs as, and of the system."},
 		{name: "timeout", kind: duration, def: "20s", low: second, high: 10 * minute, doc: "How long its list may take; after that there is no observation."},
 		argv("list", "The command that prints all containers: an argv, never a shell. Required."),

@@ -68,6 +68,17 @@ func (k kind) far() func(Spec, Runner) (*tool, error) {
 	return nil
 }
 
+// OverSSH lists the engines that can be watched on another host.
+func OverSSH() []string {
+	var names []string
+	for _, k := range kinds() {
+		if k.far() != nil {
+			names = append(names, k.name)
+		}
+	}
+	return names
+}
+
 // openFar opens an instance on another host.
 func (k kind) openFar(s Spec, r Runner) (*tool, error) {
 	if err := CheckSSH(s.SSH); err != nil {

@@ -146,7 +146,10 @@ func (k checker) instance(ctx context.Context, s seen) []finding {
 		}
 	}
 	slices.SortFunc(all, func(a, b health.Sighting) int { return strings.Compare(a.Ref.String(), b.Ref.String()) })
-	word := k.host.Ask(ctx, s.Units(), s.Autostarter())
+	var word host.Word
+	if !s.Far() { // that this host goes down says nothing about another
+		word = k.host.Ask(ctx, s.Units(), s.Autostarter())
+	}
 	found := make([]*finding, len(all))
 	var wg sync.WaitGroup
 	for n, g := range all {

@@ -28,7 +28,7 @@ func (s seen) ref() health.Ref {
 }
 
 func (s seen) view(at time.Time) health.InstanceView {
-	v := health.InstanceView{Engine: s.Spec().Engine, Instance: s.Spec().Instance, Where: s.Spec().Path, Count: len(s.listing.Containers),
+	v := health.InstanceView{Engine: s.Spec().Engine, Instance: s.Spec().Instance, Where: s.Where(), Count: len(s.listing.Containers),
 		Degraded: s.listing.Degraded, Listed: at}
 	if s.err != nil {
 		v.Err, v.Listed = s.err.Error(), time.Time{}
@@ -49,7 +49,11 @@ func lookAt(ctx context.Context, c *config.Config, x *hostexec.Host) ([]seen, er
 	out := make([]seen, len(specs))
 	var wg sync.WaitGroup
 	for n, s := range specs {
-		i, err := engine.Open(s, x, slog.New(slog.DiscardHandler))
+		runner, err := runnerOf(x, s)
+		if err != nil {
+			return nil, err
+		}
+		i, err := engine.Open(s, runner, slog.New(slog.DiscardHandler))
 		if err != nil {
 			return nil, err
 		}

@@ -177,13 +177,25 @@ func (p *parts) openEngines(ctx context.Context, run string) ([]*engine.Instance
 	var out []*engine.Instance
 	for _, s := range specs {
 		s.RunDir, s.Quiet = run, p.config.PollHeld
-		i, err := engine.Open(s, p.exec, p.log)
+		runner, err := runnerOf(p.exec, s)
+		if err != nil {
+			return nil, err
+		}
+		i, err := engine.Open(s, runner, p.log)
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, i)
 	}
 	return out, nil
+}
+
+// runnerOf is what runs the commands of an instance: this host, or the connection to another.
+func runnerOf(x *hostexec.Host, s engine.Spec) (engine.Runner, error) {
+	if s.SSH == "" {
+		return x, nil
+	}
+	return x.Remote(hostexec.SSH{Target: s.SSH, Config: s.SSHConf})
 }
 
 // busy reports whether a command that changes the container still runs.
