@@ -58,6 +58,8 @@ type ociEntry struct {
 	init  health.Process
 	odd   time.Time // since when the engine says otherwise than the kernel
 	ours  bool      // the agent itself stopped this life
+
+	stopping bool // somebody else was seen stopping it
 }
 
 // ociIDRE is an id as both give it. Names are for people: they can be changed while a container runs.
@@ -70,10 +72,13 @@ func checkOCIID(id string) error {
 	return nil
 }
 
-func openOCI(s Spec, r Runner, d ociDialect) *oci {
+func newOCI(s Spec, r Runner, d ociDialect) (*oci, error) {
+	if err := ociSpec(s); err != nil {
+		return nil, err
+	}
 	o := &oci{base: base{spec: s, run: r}, ociDialect: d, known: map[string]*ociEntry{}, told: map[string]*ociTold{}}
 	o.boot = readBoot(o.file("/proc/stat"))
-	return o
+	return o, nil
 }
 
 // tool is the instance as the package knows it. Ids stand after "--" and begin with no dash.
@@ -273,8 +278,9 @@ func (e *ociEntry) learn(in ociInspect) {
 		e.odd = time.Time{}
 	}
 	if in.running() && !in.began().Equal(e.in.began()) {
-		e.ours = false // a new life
+		e.ours, e.stopping = false, false // a new life
 	}
+	e.stopping = e.stopping || in.Status == "stopping" && !e.ours
 	e.in = in
 	e.init, _ = identify(int(in.Pid))
 	if !in.running() {

@@ -93,7 +93,7 @@ func (o *oci) past(id string, e *ociEntry, s *health.Sighting, stale bool) {
 	if stale || in.began().IsZero() || in.Error != "" || e.ours {
 		return // it never ran, or the last thing that was wanted was that it runs, or it was us
 	}
-	s.OnPurpose = o.purpose(id, in)
+	s.OnPurpose = o.purpose(id, e)
 	again := in.Policy.Name == "always" || in.Policy.Name == "unless-stopped"
 	s.Finished = s.OnPurpose == "" && in.ExitCode == 0 && !again && !o.endedWithHost(in.ended())
 }

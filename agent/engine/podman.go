@@ -16,11 +16,8 @@ import (
 
 // Podman without a daemon, root's storage, as measured with 4.3.1 of Debian 12. What it shares with docker is in oci*.go.
 
-func openPodman(s Spec, r Runner) (*tool, error) {
-	if err := ociSpec(s); err != nil {
-		return nil, err
-	}
-	o := openOCI(s, r, ociDialect{
+func newPodman(s Spec, r Runner) (*oci, error) {
+	return newOCI(s, r, ociDialect{
 		name:    "podman",
 		ps:      []string{"ps", "--all", "--no-trunc", "--format=json"},
 		inspect: podmanInspect,
@@ -29,6 +26,13 @@ func openPodman(s Spec, r Runner) (*tool, error) {
 		event:   parsePodmanEvent,
 		gone:    regexp.MustCompile(`[Nn]o such (?:container|object):? "?([0-9a-f]{64})`),
 	})
+}
+
+func openPodman(s Spec, r Runner) (*tool, error) {
+	o, err := newPodman(s, r)
+	if err != nil {
+		return nil, err
+	}
 	t := o.tool()
 	start := t.verbs[health.VerbStart]
 	start.before = o.unstick
@@ -96,6 +100,7 @@ func (o *oci) unstick(ctx context.Context, c call) {
 		o.notes.add("podman container %.12s: the dead conmon %d is not reaped: left alone", c.id, conmon)
 		return
 	}
+	o.remember(c.id)
 	op := hostexec.Op{ID: "unstick-" + c.id[:12], Container: o.ref(c.id).String(), Verb: string(health.VerbStop)}
 	o.run.Change(ctx, op, hostexec.Command{Argv: o.argv(o.name, "stop", "-t", "1", "--", c.id), Env: o.spec.Env, Timeout: 30 * time.Second})
 }
