@@ -44,6 +44,7 @@ type oci struct {
 	mu    sync.Mutex
 	known map[string]*ociEntry // by id
 	told  map[string]*ociTold  // by id, from events
+	exits string               // podman: where a conmon leaves exit codes, "" not known
 	gap   ociGap
 	full  time.Time // when all were last inspected
 	boot  time.Time // of this kernel
@@ -230,7 +231,7 @@ func (o *oci) inspectAll(ctx context.Context, ids []string) error {
 			continue
 		}
 		if in, ok := got[id]; ok {
-			e.learn(in)
+			o.learn(e, in)
 			e.print = e.row.print
 		} else if slices.Contains(gone, id) {
 			delete(o.known, id)
@@ -272,7 +273,14 @@ func (o *oci) label() string {
 	return o.name
 }
 
-// learn takes in what inspect said.
+// learn takes in what inspect said. The caller holds mu.
+func (o *oci) learn(e *ociEntry, in ociInspect) {
+	if dir := conmonExits(int(in.ConmonPid)); in.ConmonPid != 0 && dir != "" {
+		o.exits = dir
+	}
+	e.learn(in)
+}
+
 func (e *ociEntry) learn(in ociInspect) {
 	if e.in.StartedAt != in.StartedAt || e.in.Pid != in.Pid {
 		e.odd = time.Time{}

@@ -90,7 +90,7 @@ func (o *oci) lookAt(id string, in ociInspect) {
 	if e.in.Status != in.Status || e.in.StartedAt != in.StartedAt || e.in.FinishedAt != in.FinishedAt {
 		e.print = ""
 	}
-	e.learn(in)
+	o.learn(e, in)
 }
 
 // lookGone answers about what the engine does not have. Its folder may still be there: docker leaves out, at its start,

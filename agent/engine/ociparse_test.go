@@ -207,13 +207,19 @@ func TestOCICauses(t *testing.T) {
 	}
 }
 
-// A podman that stays "stopping" with nobody to end it is broken for good, but not before that is sure.
+// What stays "stopping" in podman with nobody to end it is stopped, or broken where podman cannot be told; but not before
+// that is sure.
 func TestPodmanStuckInStopping(t *testing.T) {
 	o, rows := ociTelling(t, "podman", "ps.json")
 	for _, tt := range []struct {
 		since time.Duration
+		exits string
 		want  health.RunState
-	}{{0, health.Busy}, {ociStuck - time.Second, health.Busy}, {ociStuck + time.Second, health.Broken}} {
+	}{
+		{0, "", health.Busy}, {ociStuck - time.Second, "/x", health.Busy},
+		{ociStuck + time.Second, "", health.Broken}, {ociStuck + time.Second, "/x", health.Stopped},
+	} {
+		o.exits = tt.exits
 		var e *ociEntry
 		for _, k := range o.known {
 			if k.in.Name == "stale" {
@@ -222,7 +228,7 @@ func TestPodmanStuckInStopping(t *testing.T) {
 		}
 		e.in.Status, e.init, e.in.Pid, e.odd = "stopping", health.Process{}, 1<<30, time.Now().Add(-tt.since)
 		for _, s := range o.sightings(rows) {
-			if s.Name == "stale" && (s.State != tt.want || tt.want == health.Broken && !strings.Contains(s.Detail, "podman rm -f")) {
+			if s.Name == "stale" && (s.State != tt.want || tt.want == health.Broken && !strings.Contains(s.Detail, "podman rm --force")) {
 				t.Errorf("after %v: %+v, want %s", tt.since, s, tt.want)
 			}
 		}
@@ -269,6 +275,91 @@ func TestOCIPolicySupervises(t *testing.T) {
 		got := o.supervisor(&ociEntry{in: in, ours: tt.ours}, health.Sighting{State: in.state()}, false, now)
 		if got != tt.want {
 			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
+}
+
+// Why a container ended, by what the events told of it.
+func TestOCITold(t *testing.T) {
+	at := time.Date(2026, 11, 25, 9, 0, 0, 0, time.UTC)
+	type e struct {
+		after  time.Duration
+		action string
+		signal string
+	}
+	for name, tt := range map[string]struct {
+		events   []e
+		ended    time.Duration
+		order    string
+		harmless bool
+	}{
+		"nothing":                          {nil, 0, "", false},
+		"died":                             {[]e{{0, "start", ""}, {9e9, "die", ""}}, 9e9, "", false},
+		"docker stop":                      {[]e{{0, "kill", "15"}, {10e9, "kill", "9"}, {10e9, "die", ""}, {11e9, "stop", ""}}, 10e9, "stop", false},
+		"docker stop, asked for long":      {[]e{{0, "kill", "15"}, {300e9, "die", ""}}, 300e9, "kill", false},
+		"docker kill":                      {[]e{{0, "kill", "9"}, {1e8, "die", ""}}, 1e8, "kill", false},
+		"HUP, and died much later":         {[]e{{0, "kill", "1"}, {60e9, "die", ""}}, 60e9, "", true},
+		"HUP, and died of it":              {[]e{{0, "kill", "1"}, {1e9, "die", ""}}, 1e9, "kill", false},
+		"stopped, started, died":           {[]e{{0, "stop", ""}, {1e9, "start", ""}, {9e9, "die", ""}}, 9e9, "", false},
+		"TERM that was not heard":          {[]e{{0, "kill", "15"}, {2 * 3600e9, "die", ""}}, 2 * 3600e9, "", true},
+		"podman stop":                      {[]e{{0, "stop", ""}, {1e7, "died", ""}, {2e7, "cleanup", ""}, {3e7, "cleanup", ""}}, 1e7, "stop", false},
+		"podman stop, its event lost":      {[]e{{0, "died", ""}, {2e7, "cleanup", ""}, {3e7, "cleanup", ""}}, 0, "stop", false},
+		"podman, one cleanup told twice":   {[]e{{0, "died", ""}, {2e7, "cleanup", ""}, {2e7, "cleanup", ""}}, 0, "", false},
+		"podman, cleaned up later by hand": {[]e{{0, "died", ""}, {2e7, "cleanup", ""}, {60e9, "cleanup", ""}}, 0, "", false},
+		"podman kill":                      {[]e{{0, "kill", ""}, {3e7, "died", ""}, {5e7, "cleanup", ""}}, 3e7, "kill", false},
+		"podman kill -s HUP":               {[]e{{0, "kill", ""}, {60e9, "died", ""}, {60e9, "cleanup", ""}}, 60e9, "", true},
+	} {
+		var told ociTold
+		for _, v := range tt.events {
+			told.take(ociEvent{action: v.action, signal: v.signal, at: at.Add(v.after)})
+		}
+		if order, harmless := told.purpose(at.Add(tt.ended)); order != tt.order || harmless != tt.harmless {
+			t.Errorf("%s: %q %v, want %q %v", name, order, harmless, tt.order, tt.harmless)
+		}
+	}
+}
+
+// Docker's record against what was heard.
+func TestDockerRecord(t *testing.T) {
+	for _, tt := range []struct {
+		fixture string
+		heard   *ociTold
+		want    string
+	}{
+		{"docker/config.v2-stopped.json", nil, "docker stop or kill, by its record HasBeenManuallyStopped"},
+		{"docker/config.v2-stopped.json", &ociTold{order: "kill", signal: "1"}, ""},
+		{"docker/config.v2-stopped.json", &ociTold{order: "stop"}, "docker stop, by its events"},
+		{"docker/config.v2-job.json", nil, ""},
+		{"docker/config.v2-job.json", &ociTold{order: "kill", signal: "15"}, ""}, // the daemon itself, going down
+		{"", nil, ""},
+		{"", &ociTold{order: "kill", signal: "15"}, "docker kill, by its events"},
+	} {
+		o := ociOpened(t, "docker")
+		in := ociInspect{ID: "02b244c2e934722427e6e11a1406140ca1aa034b5019ec27032b37571286eb5d"}
+		if strings.Contains(tt.fixture, "job") {
+			in.ID = "6c981de18bd0632189d2ddaf5eb578696b2d3841fb7dbde23ea49e20f2b3c1f5"
+		}
+		in.Dir = "/var/lib/docker/containers/" + in.ID + "/hosts"
+		now := time.Now()
+		in.FinishedAt = looseString(now.Format(time.RFC3339Nano))
+		if tt.fixture != "" {
+			dir := filepath.Join(o.spec.Root, in.folder())
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, "config.v2.json"), ociFixture(t, tt.fixture), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if tt.heard != nil {
+			tt.heard.at = now
+			if tt.heard.signal == "1" {
+				tt.heard.at = now.Add(-time.Minute)
+			}
+			o.told[string(in.ID)] = tt.heard
+		}
+		if got := o.purpose(string(in.ID), &ociEntry{in: in}); got != tt.want {
+			t.Errorf("%q, heard %+v: %q, want %q", tt.fixture, tt.heard, got, tt.want)
 		}
 	}
 }
