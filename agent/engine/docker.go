@@ -21,11 +21,8 @@ import (
 // with --size=false: 90 ms instead of 25 ms with 20,000 files in one of them. The word "json" it prints as it is, rc 0.
 const dockerPS = `{"ID":{{json .ID}},"Names":{{json .Names}},"State":{{json .State}},"Status":{{json .Status}},"Networks":{{json .Networks}}}`
 
-func openDocker(s Spec, r Runner) (*tool, error) {
-	if err := ociSpec(s); err != nil {
-		return nil, err
-	}
-	o := openOCI(s, r, ociDialect{
+func newDocker(s Spec, r Runner) (*oci, error) {
+	return newOCI(s, r, ociDialect{
 		name:    "docker",
 		ps:      []string{"ps", "--all", "--no-trunc", "--format", dockerPS},
 		inspect: dockerInspect,
@@ -35,6 +32,13 @@ func openDocker(s Spec, r Runner) (*tool, error) {
 		gone:    regexp.MustCompile(`No such (?:container|object): ([0-9a-f]{64})`),
 		flag:    true,
 	})
+}
+
+func openDocker(s Spec, r Runner) (*tool, error) {
+	o, err := newDocker(s, r)
+	if err != nil {
+		return nil, err
+	}
 	t := o.tool()
 	t.units, t.autostarter = []string{"docker.service", "containerd.service"}, "docker.service"
 	t.blind = []string{

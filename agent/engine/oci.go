@@ -44,6 +44,7 @@ type oci struct {
 	mu    sync.Mutex
 	known map[string]*ociEntry // by id
 	told  map[string]*ociTold  // by id, from events
+	exits string               // podman: where a conmon leaves exit codes, "" not known
 	gap   ociGap
 	full  time.Time // when all were last inspected
 	boot  time.Time // of this kernel
@@ -58,6 +59,8 @@ type ociEntry struct {
 	init  health.Process
 	odd   time.Time // since when the engine says otherwise than the kernel
 	ours  bool      // the agent itself stopped this life
+
+	stopping bool // somebody else was seen stopping it
 }
 
 // ociIDRE is an id as both give it. Names are for people: they can be changed while a container runs.
@@ -70,10 +73,13 @@ func checkOCIID(id string) error {
 	return nil
 }
 
-func openOCI(s Spec, r Runner, d ociDialect) *oci {
+func newOCI(s Spec, r Runner, d ociDialect) (*oci, error) {
+	if err := ociSpec(s); err != nil {
+		return nil, err
+	}
 	o := &oci{base: base{spec: s, run: r}, ociDialect: d, known: map[string]*ociEntry{}, told: map[string]*ociTold{}}
 	o.boot = readBoot(o.file("/proc/stat"))
-	return o
+	return o, nil
 }
 
 // tool is the instance as the package knows it. Ids stand after "--" and begin with no dash.
@@ -225,7 +231,7 @@ func (o *oci) inspectAll(ctx context.Context, ids []string) error {
 			continue
 		}
 		if in, ok := got[id]; ok {
-			e.learn(in)
+			o.learn(e, in)
 			e.print = e.row.print
 		} else if slices.Contains(gone, id) {
 			delete(o.known, id)
@@ -267,14 +273,22 @@ func (o *oci) label() string {
 	return o.name
 }
 
-// learn takes in what inspect said.
+// learn takes in what inspect said. The caller holds mu.
+func (o *oci) learn(e *ociEntry, in ociInspect) {
+	if dir := conmonExits(int(in.ConmonPid)); in.ConmonPid != 0 && dir != "" {
+		o.exits = dir
+	}
+	e.learn(in)
+}
+
 func (e *ociEntry) learn(in ociInspect) {
 	if e.in.StartedAt != in.StartedAt || e.in.Pid != in.Pid {
 		e.odd = time.Time{}
 	}
 	if in.running() && !in.began().Equal(e.in.began()) {
-		e.ours = false // a new life
+		e.ours, e.stopping = false, false // a new life
 	}
+	e.stopping = e.stopping || in.Status == "stopping" && !e.ours
 	e.in = in
 	e.init, _ = identify(int(in.Pid))
 	if !in.running() {

@@ -129,12 +129,22 @@ func (o *oci) learnPast(ctx context.Context) {
 	if err != nil {
 		o.notes.add("who stopped a container is not known: %v", err)
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	log := map[string]*ociTold{}
 	for line := range strings.Lines(string(t.Stdout)) {
 		if v, ok := o.event([]byte(line)); ok && ids[v.id] {
-			o.tell(v)
+			if log[v.id] == nil {
+				log[v.id] = &ociTold{}
+			}
+			log[v.id].take(v)
 		}
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for id, told := range log {
+		if was := o.told[id]; was != nil {
+			told.asked = was.asked
+		}
+		o.told[id] = told
 	}
 }
 
@@ -156,10 +166,12 @@ func (o *oci) unexplained(now time.Time) (since time.Time, ids map[string]bool) 
 			t = &ociTold{}
 			o.told[id] = t
 		}
-		if t.order != "" || t.asked.Equal(ended) {
+		if order, _ := t.purpose(ended); order != "" || t.asked.Equal(ended) {
 			continue
 		}
-		t.asked = ended
+		if now.Sub(ended) > ociKillWorks {
+			t.asked = ended // the log has all that it will ever have
+		}
 		ids[id] = true
 		if from := ended.Add(-2 * ociKillWorks); from.Before(since) {
 			since = from

@@ -34,6 +34,9 @@ func (o *oci) look(ctx context.Context, id string, dead health.Process) (health.
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+	if !o.awaitLog(ctx, id) {
+		return health.Sighting{}, context.Cause(ctx)
+	}
 	o.learnPast(ctx)
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -45,6 +48,25 @@ func (o *oci) look(ctx context.Context, id string, dead health.Process) (health.
 		e.odd = time.Now().Add(-ociEnding) // so long it has not noticed
 	}
 	return o.sighting(id, e, time.Now()), nil
+}
+
+// awaitLog waits until podman's log can be complete about an end that was just now; false when the context ended first.
+func (o *oci) awaitLog(ctx context.Context, id string) bool {
+	if o.flag {
+		return true
+	}
+	o.mu.Lock()
+	var wait time.Duration
+	if e := o.known[id]; e != nil && e.in.state() == health.Stopped && !e.in.ended().IsZero() {
+		wait = min(ociLogged, time.Until(e.in.ended().Add(ociLogged)))
+	}
+	o.mu.Unlock()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(wait):
+		return true
+	}
 }
 
 // behind tells whether the engine still speaks of the life that the kernel has seen end. One whose conmon is gone too
@@ -68,7 +90,7 @@ func (o *oci) lookAt(id string, in ociInspect) {
 	if e.in.Status != in.Status || e.in.StartedAt != in.StartedAt || e.in.FinishedAt != in.FinishedAt {
 		e.print = ""
 	}
-	e.learn(in)
+	o.learn(e, in)
 }
 
 // lookGone answers about what the engine does not have. Its folder may still be there: docker leaves out, at its start,

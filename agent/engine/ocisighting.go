@@ -60,13 +60,13 @@ func (o *oci) hold(e *ociEntry, s *health.Sighting, now time.Time) (stale bool) 
 		e.odd = now
 	}
 	s.Init, s.Addrs, s.Health = health.Process{}, nil, ""
-	since, unnoticed := now.Sub(e.odd), in.ConmonPid != 0 && !alive(health.Process{PID: int(in.ConmonPid)})
+	since := now.Sub(e.odd)
 	switch {
-	case stopping && since >= ociStuck:
+	case stopping && since < ociStuck:
+	case stopping && o.exits == "":
 		s.State = health.Broken
-		s.Detail = fmt.Sprintf("%s says stopping, but its process %d has ended and nobody will tell it: it can be neither started nor stopped, only removed and made anew (%s rm -f)", o.name, in.Pid, o.name)
-	case stopping:
-	case since < ociEnding && !unnoticed:
+		s.Detail = fmt.Sprintf("%s says stopping, but its process %d has ended and nobody will tell it: it can be neither started nor stopped, only removed and made anew (%s rm --force)", o.name, in.Pid, o.name)
+	case since < ociEnding && !in.orphaned():
 		s.State = health.Unknown
 		s.Detail = fmt.Sprintf("%s says %s, but its process %d has ended: it is just ending", o.name, in.Status, in.Pid)
 	default:
@@ -90,10 +90,13 @@ func (o *oci) past(id string, e *ociEntry, s *health.Sighting, stale bool) {
 	if in.Error != "" {
 		s.Detail += ": " + tidy(ociCauseRE.ReplaceAllString(string(in.Error), ""))
 	}
-	if stale || in.began().IsZero() || in.Error != "" || e.ours {
-		return // it never ran, or the last thing that was wanted was that it runs, or it was us
+	if in.began().IsZero() || in.Error != "" || e.ours || stale && !e.stopping {
+		return // it never ran, or the last thing that was wanted was that it runs, or it was us, or nobody can tell
 	}
-	s.OnPurpose = o.purpose(id, in)
+	s.OnPurpose = o.purpose(id, e)
+	if stale {
+		return // its exit code is not known
+	}
 	again := in.Policy.Name == "always" || in.Policy.Name == "unless-stopped"
 	s.Finished = s.OnPurpose == "" && in.ExitCode == 0 && !again && !o.endedWithHost(in.ended())
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"time"
 
 	"atalaya/agent/health"
@@ -16,11 +17,8 @@ import (
 
 // Podman without a daemon, root's storage, as measured with 4.3.1 of Debian 12. What it shares with docker is in oci*.go.
 
-func openPodman(s Spec, r Runner) (*tool, error) {
-	if err := ociSpec(s); err != nil {
-		return nil, err
-	}
-	o := openOCI(s, r, ociDialect{
+func newPodman(s Spec, r Runner) (*oci, error) {
+	return newOCI(s, r, ociDialect{
 		name:    "podman",
 		ps:      []string{"ps", "--all", "--no-trunc", "--format=json"},
 		inspect: podmanInspect,
@@ -29,10 +27,20 @@ func openPodman(s Spec, r Runner) (*tool, error) {
 		event:   parsePodmanEvent,
 		gone:    regexp.MustCompile(`[Nn]o such (?:container|object):? "?([0-9a-f]{64})`),
 	})
+}
+
+func openPodman(s Spec, r Runner) (*tool, error) {
+	o, err := newPodman(s, r)
+	if err != nil {
+		return nil, err
+	}
 	t := o.tool()
 	start := t.verbs[health.VerbStart]
 	start.before = o.unstick
 	t.verbs[health.VerbStart] = start
+	if len(s.Args) == 0 {
+		o.exits = "/run/libpod/exits" // of root, unless it was told another --tmpdir; then any conmon tells
+	}
 	t.autostarter = "podman-restart.service"
 	t.blind = []string{
 		"Containers of other users than root (rootless) are not seen.",
@@ -74,36 +82,51 @@ func parsePodmanRows(b []byte, n *notes) ([]ociRow, error) {
 	return rows, nil
 }
 
-// unstick has podman see that a container has ended whose conmon was killed (trap 12). A start of it does nothing, rc 0;
-// kill and cleanup are refused. A stop waits 5 s for conmon's word, fails with 125, and leaves it "stopped", which a
-// start takes. But a stop while conmon's process is there, were it as a zombie, leaves it "stopping" for ever, which
-// nothing undoes: so that is awaited first.
-func (o *oci) unstick(ctx context.Context, c call) {
+// unstick tells podman of an end that it has missed, because the container's conmon was killed (trap 12). Podman says
+// "running" for ever then: a start does nothing, rc 0, kill and cleanup are refused, and a stop leaves it "stopping", from
+// which no command but "rm --force" leads away. What podman waits for is a file that conmon leaves, named after the
+// container and holding its exit code. So that file is written in conmon's stead, once both processes are gone for sure;
+// the start behind it finds an ordinary stopped container. The code is that of a killed one: the true one nobody knows.
+func (o *oci) unstick(_ context.Context, c call) {
 	o.mu.Lock()
-	var in ociInspect
-	if e := o.known[c.id]; e != nil {
-		in = e.in
-	}
-	o.mu.Unlock()
-	init, conmon := int(in.Pid), int(in.ConmonPid)
-	if !in.running() || init == 0 || conmon == 0 || alive(health.Process{PID: init}) || alive(health.Process{PID: conmon}) {
+	defer o.mu.Unlock()
+	e := o.known[c.id]
+	if e == nil || !e.in.running() && e.in.Status != "stopping" || !e.in.orphaned() || o.exits == "" {
 		return
 	}
-	for end := time.Now().Add(10 * time.Second); exists(conmon) && time.Now().Before(end) && ctx.Err() == nil; {
-		time.Sleep(20 * time.Millisecond)
+	dir := o.file(o.exits)
+	temp := filepath.Join(dir, c.id+".atalaya")
+	err := os.WriteFile(temp, []byte("137"), 0o600)
+	if err == nil {
+		err = os.Rename(temp, filepath.Join(dir, c.id))
 	}
-	if exists(conmon) {
-		o.notes.add("podman container %.12s: the dead conmon %d is not reaped: left alone", c.id, conmon)
-		return
+	if err != nil {
+		o.notes.add("podman container %.12s: tell podman that it has ended: %v", c.id, err)
 	}
-	op := hostexec.Op{ID: "unstick-" + c.id[:12], Container: o.ref(c.id).String(), Verb: string(health.VerbStop)}
-	o.run.Change(ctx, op, hostexec.Command{Argv: o.argv(o.name, "stop", "-t", "1", "--", c.id), Env: o.spec.Env, Timeout: 30 * time.Second})
 }
 
-// exists tells whether there is such a process, be it a zombie.
-func exists(pid int) bool {
-	_, ok := readStat(pid)
-	return ok
+// orphaned tells whether podman believes in a life of which neither init nor conmon is left.
+func (in ociInspect) orphaned() bool {
+	init, conmon := int(in.Pid), int(in.ConmonPid)
+	return init > 0 && conmon > 0 && !alive(health.Process{PID: init}) && !alive(health.Process{PID: conmon})
+}
+
+// conmonExits gives where a conmon leaves exit codes: it was told on its command line.
+func conmonExits(pid int) string {
+	b, err := readBounded(fmt.Sprintf("/proc/%d/cmdline", pid), 64<<10)
+	if err != nil {
+		return ""
+	}
+	argv := strings.Split(string(b), "\x00")
+	if filepath.Base(argv[0]) != "conmon" {
+		return ""
+	}
+	for i, a := range argv[1:] {
+		if a == "--exit-dir" && i+2 < len(argv) && filepath.IsAbs(argv[i+2]) {
+			return filepath.Clean(argv[i+2])
+		}
+	}
+	return ""
 }
 
 // podmanRootRE finds where containers-storage.conf(5) puts root's storage.
