@@ -167,12 +167,9 @@ func prlCause(stderr []byte) string {
 // readPrlAnswer takes an answer of prlctl: exit 255 is nearly everything, so its words must tell (FACTS §2).
 func readPrlAnswer(t hostexec.Transcript, _ []byte) Answer {
 	var a Answer
+	a.Already = strings.Contains(string(t.Stderr)+string(t.Stdout), "already running")
 	err := t.Err()
-	if err == nil {
-		return a
-	}
-	said := string(t.Stderr) + string(t.Stdout)
-	if a.Already = strings.Contains(said, "already running"); a.Already {
+	if err == nil || a.Already {
 		return a
 	}
 	a.Err, a.Cause = err.Error(), prlCause(t.Stderr)

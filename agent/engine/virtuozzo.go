@@ -199,7 +199,7 @@ func (v *virtuozzo) events(ctx context.Context, changed func(id string)) error {
 		switch {
 		case !whole:
 		case kind == "VM_STATE_CHANGED" || kind == "VM_CONFIG_CHANGED" || kind == "VM_DELETED" || kind == "VM_UNREGISTERED":
-			changed(id)
+			changed(v.idOf(id))
 		case kind == "VM_CREATED" || kind == "VM_ADDED" || kind == "":
 			changed("")
 		case strings.Trim(kind, "0123456789") != "": // a number is an event that it has no word for

@@ -111,8 +111,9 @@ func (v *prlTest) withoutDispatcher() {
 		}
 		for word, want := range map[string]health.RunState{"paused": health.Paused, "suspended": health.Paused, "mounted": health.Stopped, "unknown": health.Unknown} {
 			v.Update(v.id, func(c *scripted.Container) { c.Says = word })
-			if s := v.listed(); s.State != want || !strings.Contains(s.Detail, word) {
-				v.T.Errorf("%s: %s: %+v", reply, word, s)
+			l := list(v.T, v.i)
+			if s := find(v.T, l, v.id); s.State != want || !strings.Contains(s.Detail, word) || len(l.Notes) != 0 {
+				v.T.Errorf("%s: %s: %+v, %q", reply, word, s, l.Notes)
 			}
 		}
 		v.Update(v.id, func(c *scripted.Container) { c.Says = "" })

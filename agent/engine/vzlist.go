@@ -106,6 +106,8 @@ func vzState(word string) (s health.RunState, detail string, known bool) {
 		return health.Stopped, "mounted: its init ended and nothing unmounted it", true
 	case "suspended", "paused":
 		return health.Paused, word, true
+	case "unknown": // of vzctl 7
+		return health.Unknown, "unknown: vzlist cannot tell its state", true
 	}
 	return health.Unknown, fmt.Sprintf("vzlist says %q, which is no state of it", tidy(word)), false
 }
