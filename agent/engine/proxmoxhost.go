@@ -33,7 +33,7 @@ type pveHost struct {
 	sockets map[string]bool // CTs whose monitor listens
 	sockOK  bool
 	vms     map[string]health.Process // VMs whose process lives
-	reboots map[string]bool           // CTs that Proxmox is about to start again, since they rebooted themselves
+	reboots map[string]bool           // guests that Proxmox is about to start again: see rebootFile
 	digest  string                    // changes when any of it does
 }
 
@@ -105,12 +105,24 @@ func (p *proxmox) readGuest(h *pveHost, id string, vm bool) {
 		if proc, ok := pveVM(p.file("/var/run/qemu-server/"+id+".pid"), id); ok {
 			h.vms[id] = proc
 		}
-	} else if _, err := os.Lstat(p.file(pveLXCPath + "/" + id + "/reboot")); err == nil {
+	}
+	if info, err := os.Lstat(p.rebootFile(kind, id)); err == nil && time.Since(info.ModTime()) < time.Minute {
 		h.reboots[id] = true
 	}
 	if b, err := readBounded(p.confPath(h.node, kind, id), maxPVEConf); err == nil {
 		h.confs[id] = parsePVEConf(b, vm)
 	}
+}
+
+// rebootFile is there while Proxmox is about to start a guest again that rebooted itself, or that was asked to: for a CT
+// since its post-stop hook (proxmox/pve-container, src/lxc-pve-poststop-hook and src/lxc-pve-reboot-trigger), for a VM
+// from "qm reboot" to qmeventd's "qm cleanup" (proxmox/qemu-server, src/PVE/QemuServer.pm, create_reboot_request). One
+// that is older than a minute was left behind.
+func (p *proxmox) rebootFile(kind, id string) string {
+	if kind == "qemu" {
+		return p.file("/var/run/qemu-server/" + id + ".reboot")
+	}
+	return p.file(pveLXCPath + "/" + id + "/reboot")
 }
 
 func (p *proxmox) confPath(node, kind, id string) string {

@@ -122,7 +122,8 @@ func (p *proxmox) listed(h *pveHost, r pveRow, fresh *pveRow, init health.Proces
 	}
 	if p.doubtful(h, r) {
 		s := p.sighting(h, r, e)
-		s.State, s.Detail, s.Init, s.Addrs = health.Unknown, "pvestatd says "+tidy(r.word())+", which is old or nothing; it is asked for by itself soon", health.Process{}, nil
+		s.State, s.Init, s.Addrs, s.OnPurpose = health.Unknown, health.Process{}, nil, ""
+		s.Detail = "pvestatd says " + tidy(r.word()) + ", which is old or nothing; it is asked for by itself soon"
 		e.state = s.State
 		return s
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -319,6 +320,13 @@ func TestProxmoxNumbers(t *testing.T) {
 	}
 	if pveMonitorOf([]string{"[lxc monitor] /srv/lxc 100"}) != "" || pveMonitorOf([]string{"lxc-start", "-n", "100"}) != "" || pveMonitorOf(nil) != "" {
 		t.Error("what is no monitor of Proxmox counts as one")
+	}
+	pidfile := filepath.Join(t.TempDir(), "100.pid")
+	if err := os.WriteFile(pidfile, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if proc, ok := pveVM(pidfile, "100"); ok {
+		t.Errorf("a pid that another process has now counts as the VM: %+v", proc)
 	}
 }
 

@@ -104,8 +104,8 @@ func (p *proxmox) hold(s *health.Sighting, h *pveHost, r pveRow, conf pveConf) {
 	if state != "" {
 		s.Supervisor = "Proxmox HA (" + state + ")"
 	}
-	if h.reboots[id] && s.State == health.Stopped {
-		s.State, s.Detail = health.Busy, "it rebooted itself: Proxmox is starting it again"
+	if s.State == health.Stopped && (h.reboots[id] || h.history.rebooting(id)) {
+		s.State, s.Detail = health.Busy, "it reboots: Proxmox is starting it again"
 	}
 }
 

@@ -237,6 +237,13 @@ func (h *pveHistory) operation(id string) (t pveTask, ok, maybe bool) {
 	return pveTask{}, false, maybe
 }
 
+// rebooting tells whether somebody's reboot of a guest is under way, which brings it up again itself.
+func (h *pveHistory) rebooting(id string) bool {
+	return slices.ContainsFunc(h.byGuest[id], func(t pveTask) bool {
+		return (t.kind == "vzreboot" || t.kind == "qmreboot") && t.running()
+	})
+}
+
 // last gives the latest task of a guest that has a log of its own worth reading.
 func (h *pveHistory) last(id string, kinds ...string) (pveTask, bool) {
 	list := h.byGuest[id]
