@@ -33,6 +33,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"await": await, "json": isJSON, "setpid": setPID, "alter": alter, "kill9": kill9, "breakconfig": breakConfig,
 			"httpget": httpGet, "envsubst": envSubst, "documented": documented,
+			"sshd": sshd, "connections": connections,
 		},
 	})
 }
@@ -90,13 +91,20 @@ func setUp(e *testscript.Env) error {
 	if err != nil {
 		return err
 	}
+	instance := "engine: lxc, path: " + r.Path()
+	if name, err := os.ReadFile(filepath.Join(e.WorkDir, "sshd")); err == nil {
+		needs(e, "ssh", "/usr/sbin/sshd", "ssh-keygen")
+		d := rig.NewSSHD(stagehand{e})
+		e.Values["sshd"] = d
+		instance += fmt.Sprintf(", name: %s, ssh: %s, ssh_config: %s", strings.TrimSpace(string(name)), d.Target(), d.Config())
+	}
 	return os.WriteFile(path, append(own, fmt.Sprintf(`
-engines: [{engine: lxc, path: %s}]
+engines: [{%s}]
 web: {listen: %q}
 control: {socket: %[3]s/run/control.sock, group: root}
 store: {dir: %[3]s/state}
 evidence: {dir: %[3]s/evidence}
-`, r.Path(), e.Getenv("WEB"), e.WorkDir)...), 0o600)
+`, instance, e.Getenv("WEB"), e.WorkDir)...), 0o600)
 }
 
 // await runs a command again and again until its output fits: await REGEXP COMMAND...
@@ -152,6 +160,28 @@ func alter(ts *testscript.TestScript, _ bool, args []string) {
 
 func kill9(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Value("rig").(*rig.LXC).Kill9(args[0])
+}
+
+// sshd does something to the other host's end of the connection: sshd cut|stop|start.
+func sshd(ts *testscript.TestScript, _ bool, args []string) {
+	d := ts.Value("sshd").(*rig.SSHD)
+	switch args[0] {
+	case "cut":
+		d.Cut()
+	case "stop":
+		d.Stop()
+		d.Cut()
+	case "start":
+		d.Start()
+	}
+}
+
+// connections counts the logins there ever were: connections N.
+func connections(ts *testscript.TestScript, _ bool, args []string) {
+	d := ts.Value("sshd").(*rig.SSHD)
+	if got := strconv.Itoa(d.Logins()); got != args[0] || d.Established() != 1 {
+		ts.Fatalf("%s logins and %d connections, not %s", got, d.Established(), args[0])
+	}
 }
 
 // breakConfig makes a container impossible to start.
