@@ -254,9 +254,11 @@ func pveInits(ids map[string]bool) map[string]health.Process {
 // pveMonitorOf gives the CT whose monitor has this command line.
 func pveMonitorOf(argv []string) string {
 	switch {
-	case len(argv) == 4 && filepath.Base(argv[0]) == "lxc-start" && argv[1] == "-F" && argv[2] == "-n":
-		return argv[3]
-	case len(argv) >= 1 && strings.HasPrefix(argv[0], "[lxc monitor] "+pveLXCPath+" "):
+	case len(argv) == 0:
+		return ""
+	case filepath.Base(argv[0]) == "lxc-start" && len(argv) == 4 && slices.Equal(argv[1:3], []string{"-F", "-n"}):
+		return argv[len(argv)-1]
+	case strings.HasPrefix(argv[0], "[lxc monitor] "+pveLXCPath+" "):
 		return strings.TrimSpace(strings.TrimPrefix(argv[0], "[lxc monitor] "+pveLXCPath+" "))
 	}
 	return ""

@@ -57,6 +57,8 @@ type Host struct {
 type hostConfig struct {
 	Engine  string `json:"engine"`  // the player
 	Replies string `json:"replies"` // folder of its reply files, absolute
+	Test    int    `json:"test"`    // the test's process, by pid and start time
+	Since   uint64 `json:"since"`
 }
 
 // RepliesEnv names the environment variable that, when set, is the folder in which each engine's reply files are looked
@@ -86,7 +88,8 @@ func New(t TB, engine, replies string) *Host {
 	if err != nil {
 		t.Fatalf("find the replies of %q: %v", engine, err)
 	}
-	h := &Host{t: t, dir: t.TempDir(), hostConfig: hostConfig{Engine: engine, Replies: replies}}
+	h := &Host{t: t, dir: t.TempDir(), hostConfig: hostConfig{Engine: engine, Replies: replies, Test: os.Getpid()}}
+	h.Since, _ = startOf(h.Test)
 	p, ok := players()[engine]
 	if !ok {
 		t.Fatalf("scripted: no player %q", engine)

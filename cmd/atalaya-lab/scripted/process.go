@@ -73,6 +73,16 @@ func (h *Host) killAll() {
 	}
 }
 
+// outlive waits until the test's process has ended, for tools that stay: a test that crashed ends nothing itself.
+func (h *Host) outlive() {
+	for {
+		if start, ok := startOf(h.Test); !ok || start != h.Since {
+			return
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+}
+
 // kill ends this very life of pid and waits until nothing of it is left but a zombie.
 func kill(pid int, start uint64) {
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {

@@ -180,6 +180,10 @@ func pveMonitor(c *Call) int {
 	init.Dir = "/"
 	c.must(init.Start())
 	c.pveRuns(id, init.Process.Pid)
+	go func() {
+		c.outlive()
+		_ = init.Process.Kill()
+	}()
 	_ = init.Wait()
 	return 0
 }
@@ -189,9 +193,8 @@ func pveMachine(c *Call) int {
 	id := c.Args[1]
 	c.WriteFile("/var/run/qemu-server/"+id+".pid", strconv.Itoa(os.Getpid())+"\n")
 	c.pveRuns(id, os.Getpid())
-	for {
-		time.Sleep(time.Hour)
-	}
+	c.outlive()
+	return 0
 }
 
 // pveRuns notes the process of a guest, and ours.
