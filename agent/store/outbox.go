@@ -16,7 +16,7 @@ type Delivery struct {
 	Channel string
 	Key     string
 	Alert   health.Alert
-	Tries   int       // that failed
+	Tries   int       // to deliver it, the one that succeeded included; from 0 again when a person has it sent again
 	Queued  time.Time // when it was committed
 	Since   time.Time // from when giving up counts: Queued, or when a person had it sent again
 	Due     time.Time // not sent before
@@ -95,10 +95,10 @@ func (s *Store) Backlogs(ctx context.Context) ([]Backlog, error) {
 	})
 }
 
-// Sent records that the receiver took it, with the receiver's word.
+// Sent records that the receiver took it, with the receiver's word. Recorded twice it is still one try.
 func (s *Store) Sent(ctx context.Context, id int64, at time.Time, receipt string) error {
-	return s.change(ctx, "record a delivery", id, `UPDATE outbox SET sent = ?, dead = 0, receipt = ?, last_err = '' WHERE id = ?`,
-		nanos(at), text(receipt), id)
+	return s.change(ctx, "record a delivery", id, `UPDATE outbox SET tries = tries + (sent = 0), sent = ?, dead = 0, receipt = ?,
+		last_err = '' WHERE id = ?`, nanos(at), text(receipt), id)
 }
 
 // Retry records a failed try: the next is not before due.

@@ -60,6 +60,10 @@ func TestOutbox(t *testing.T) {
 	ok(t, s.Retry(t.Context(), ds[1].ID, at(100), "refused connection"))
 	ok(t, s.Sent(t.Context(), ds[2].ID, at(0), "200 OK"))
 	ok(t, s.Sent(t.Context(), ds[0].ID, at(0), "appended"))
+	ok(t, s.Sent(t.Context(), ds[0].ID, at(0), "appended")) // the store had not answered in time
+	if all, err := s.Outbox(t.Context(), true); err != nil || all[1].Key != "A-1" || all[1].Channel != "log" || all[1].Tries != 1 {
+		t.Fatalf("what was delivered at the first try: %+v, %v", all, err)
+	}
 	if next, err := s.NextDue(t.Context(), at(0)); err != nil || !next.Equal(at(2)) {
 		t.Fatalf("next due %v, %v", next, err)
 	}

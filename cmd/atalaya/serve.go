@@ -67,15 +67,21 @@ func (p *parts) order(ctx context.Context, q web.OrderRequest) (web.OrderReply, 
 	if q.For > 0 {
 		o.Until = time.Now().Add(time.Duration(q.For))
 	}
-	names, err := p.agent.Order(ctx, q.Name, q.All, o)
+	done, err := p.agent.Order(ctx, q.Name, q.All, o)
 	var refused *agent.OrderError
 	switch {
 	case errors.As(err, &refused):
 		return web.OrderReply{}, &web.Refusal{Text: refused.Text}
-	case err != nil && names == nil:
+	case err != nil && done == nil:
 		return web.OrderReply{}, err
 	}
-	r := web.OrderReply{Containers: names, Until: o.Until}
+	r := web.OrderReply{Until: o.Until}
+	for _, d := range done {
+		r.Containers = append(r.Containers, d.Name)
+		if d.Released {
+			r.Released = append(r.Released, d.Name)
+		}
+	}
 	if err != nil {
 		r.Warning = err.Error()
 	}
