@@ -25,7 +25,8 @@ type InstanceView struct {
 	Engine   string    `json:"engine"`
 	Instance string    `json:"instance,omitempty"`
 	Where    string    `json:"where"`    // lxcpath, URI, …
-	Listed   time.Time `json:"listed"`   // last complete list; zero: never
+	Listed   time.Time `json:"listed"`   // when the tool was asked that last listed all; zero: never
+	Looked   time.Time `json:"looked"`   // when it was last known how all are, by a list, one by one, or because nothing had moved
 	Degraded string    `json:"degraded"` // empty, or how it is watched instead and why
 	Err      string    `json:"err,omitempty"`
 	Count    int       `json:"count"`

@@ -51,7 +51,7 @@ func (p *parts) ready(ctx context.Context) error {
 		return err
 	}
 	for _, i := range v.Instances {
-		if i.Listed.IsZero() && i.Err == "" {
+		if i.Looked.IsZero() && i.Err == "" {
 			return fmt.Errorf("the containers of %s have not been listed yet", instanceName(i))
 		}
 	}

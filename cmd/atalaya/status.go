@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -115,14 +116,7 @@ func printHead(s screen, v health.View) {
 			since(v.Started, v.At), v.PID)
 	}
 	for _, i := range v.Instances {
-		line := fmt.Sprintf("%s  %s  %s, listed %s ago", clean(instanceName(i)), clean(i.Where), plural(i.Count, "container"), since(i.Listed, v.At))
-		switch {
-		case i.Listed.IsZero() && i.Err != "":
-			line = fmt.Sprintf("%s  %s", clean(instanceName(i)), clean(i.Where))
-		case i.Listed.IsZero():
-			line = fmt.Sprintf("%s  %s  not listed yet", clean(instanceName(i)), clean(i.Where))
-		}
-		fmt.Fprintln(s.out, s.paint(dim, line))
+		fmt.Fprintln(s.out, s.paint(dim, strings.TrimSpace(fmt.Sprintf("%s  %s  %s", clean(instanceName(i)), clean(i.Where), looked(i, v.At)))))
 		warn(s, i.Err, "cannot be listed: ")
 		warn(s, i.Degraded, "degraded: ")
 	}
@@ -134,6 +128,26 @@ func printHead(s screen, v health.View) {
 		warn(s, c, "a command hangs in the kernel: ")
 	}
 	fmt.Fprintln(s.out)
+}
+
+// looked says how old what is known of an instance is, and how much of it is the tool's own word.
+func looked(i health.InstanceView, now time.Time) string {
+	listed := "listed " + since(i.Listed, now) + " ago"
+	switch {
+	case i.Looked.IsZero() && i.Err != "":
+		return ""
+	case i.Looked.IsZero():
+		return "not listed yet"
+	case i.Listed.IsZero():
+		listed = "never listed whole"
+	}
+	switch {
+	case i.Degraded != "":
+		listed += ", asked one by one " + since(i.Looked, now) + " ago"
+	case i.Looked.After(i.Listed):
+		listed += ", unmoved " + since(i.Looked, now) + " ago"
+	}
+	return plural(i.Count, "container") + ", " + listed
 }
 
 func warn(s screen, text, prefix string) {
