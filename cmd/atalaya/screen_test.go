@@ -146,3 +146,25 @@ func TestLooked(t *testing.T) {
 		}
 	}
 }
+
+// TestUndelivered: a channel that fails for longer than a receiver takes to restart is shown, and dead letters always are.
+func TestUndelivered(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1700000000, 0)
+	for _, test := range []struct {
+		all  []health.ChannelView
+		want string
+	}{
+		{nil, ""},
+		{[]health.ChannelView{{Name: "ops", Pending: 3}, {Name: "hook", Pending: 1, Failing: now.Add(-59 * time.Second), Err: "EOF"}}, ""},
+		{[]health.ChannelView{{Name: "hook", Pending: 2, Failing: now.Add(-5 * time.Minute), Err: "EOF"}},
+			"! channel \"hook\" has been failing for 5 min, 2 alerts waiting ('atalaya outbox'): EOF\n"},
+		{[]health.ChannelView{{Name: "a", Dead: 1}, {Name: "b", Dead: 1}}, "! 2 alerts could not be delivered: 'atalaya outbox' lists them\n"},
+	} {
+		var b strings.Builder
+		warnUndelivered(screen{out: &b}, health.View{At: now, Channels: test.all})
+		if b.String() != test.want {
+			t.Errorf("%+v: %q, want %q", test.all, b.String(), test.want)
+		}
+	}
+}

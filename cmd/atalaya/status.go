@@ -55,7 +55,12 @@ func (o *options) view(ctx context.Context) (health.View, error) {
 	}
 	o.say("%v", err)
 	o.say("this is what was stored last, at %s", moment(l.LastAt))
-	return storedView(cfg, l), nil
+	v = storedView(cfg, l)
+	backlogs, err := s.Backlogs(ctx)
+	for _, b := range backlogs {
+		v.Channels = append(v.Channels, b.View())
+	}
+	return v, err
 }
 
 // storedView is the view that can be had of a store.
@@ -124,6 +129,7 @@ func printHead(s screen, v health.View) {
 	if v.PID != 0 && v.Store != "ok" {
 		warn(s, v.Store, "the store: ")
 	}
+	warnUndelivered(s, v)
 	for _, c := range v.Stuck {
 		warn(s, c, "a command hangs in the kernel: ")
 	}
@@ -148,6 +154,23 @@ func looked(i health.InstanceView, now time.Time) string {
 		listed += ", unmoved " + since(i.Looked, now) + " ago"
 	}
 	return plural(i.Count, "container") + ", " + listed
+}
+
+// undeliveredAfter is how long a channel may fail before people are shown it: a receiver that restarts is no news.
+const undeliveredAfter = time.Minute
+
+// warnUndelivered tells of alerts that nobody got: nothing else would, if the only channel fails.
+func warnUndelivered(s screen, v health.View) {
+	dead := 0
+	for _, c := range v.Channels {
+		dead += c.Dead
+		if !c.Failing.IsZero() && v.At.Sub(c.Failing) >= undeliveredAfter {
+			warn(s, c.Err, fmt.Sprintf("channel %q has been failing for %s, %s waiting ('atalaya outbox'): ", clean(c.Name), since(c.Failing, v.At), plural(c.Pending, "alert")))
+		}
+	}
+	if dead > 0 {
+		warn(s, plural(dead, "alert")+" could not be delivered: 'atalaya outbox' lists them", "")
+	}
 }
 
 func warn(s screen, text, prefix string) {
