@@ -51,7 +51,7 @@ func (p *parts) ready(ctx context.Context) error {
 		return err
 	}
 	for _, i := range v.Instances {
-		if i.Listed.IsZero() && i.Err == "" {
+		if i.Looked.IsZero() && i.Err == "" {
 			return fmt.Errorf("the containers of %s have not been listed yet", instanceName(i))
 		}
 	}
@@ -101,7 +101,9 @@ func (p *parts) retry(ctx context.Context, id int64, by string) error {
 
 // drop gives an alert up.
 func (p *parts) drop(ctx context.Context, id int64, by string) error {
-	return p.record(ctx, id, "given up, by "+by, p.store.Drop)
+	err := p.record(ctx, id, "given up, by "+by, p.store.Drop)
+	p.dispatcher.Kick() // those behind it need wait no longer
+	return err
 }
 
 // record does something about an alert of the outbox and writes down who ordered it.
