@@ -33,12 +33,13 @@ type Options struct {
 	Recorder  *evidence.Recorder // nil: no evidence is taken
 	Settings  Settings
 
-	Leftovers  []Leftover            // commands of a predecessor that still run
-	Own        func(pid int) bool    // whether a process is a command of ours that changes a container
-	Busy       func(ref string) bool // whether a command that changes the container still runs
-	Stuck      func() []string       // commands abandoned in uninterruptible sleep
-	Queued     func()                // called, from any goroutine, when the outbox has something new
-	Notices    []string              // told to all channels once the loop turns: a store that was lost, an unclean end
+	Leftovers  []Leftover                  // commands of a predecessor that still run
+	Own        func(pid int) bool          // whether a process is a command of ours that changes a container
+	Busy       func(ref string) bool       // whether a command that changes the container still runs
+	Stuck      func() []string             // commands abandoned in uninterruptible sleep
+	Channels   func() []health.ChannelView // for the view: what is not delivered, by the agent's own time; it does not wait
+	Queued     func()                      // called, from any goroutine, when the outbox has something new
+	Notices    []string                    // told to all channels once the loop turns: a store that was lost, an unclean end
 	Registerer prometheus.Registerer
 }
 

@@ -38,7 +38,11 @@ func (t *turn) told(g *guest, act health.Action) {
 	}
 	al.Next, al.Todo, al.Quiet = t.next(g, kind), t.todo(g, al), quiet(g, kind)
 	al.Summary = summary(al, g.state, act.Incident)
-	t.note(g, "alert", string(kind)+": "+al.Summary)
+	about := al.Incident // the state has let go of it when it is resolved
+	if about == "" {
+		about = caseID(g.state)
+	}
+	t.noteOf(about, g, "alert", string(kind)+": "+al.Summary)
 	t.log.Log(context.Background(), level(severity), "incident", "turn", string(kind), "container", g.ref.String(), "incident", al.Incident, "summary", al.Summary)
 	if g.setup.Policy.Mode != health.ModeObserve {
 		t.queue(g.setup.Channels, al, act)
@@ -176,5 +180,5 @@ func (t *turn) noteTried(g *guest, tr health.Tried) {
 	}
 	line := fmt.Sprintf("attempt %d: %s ended after %.0f ms, %s", tr.Attempt, tr.Verb, float64(tr.Took), said)
 	g.remember(t.clock.wall(t.at), line)
-	t.batch.Notes = append(t.batch.Notes, store.Note{Ref: g.ref, Incident: g.caseID(), At: t.at, Kind: "tried", Text: line, Data: data})
+	t.batch.Notes = append(t.batch.Notes, store.Note{Ref: g.ref, Incident: caseID(g.state), At: t.at, Kind: "tried", Text: line, Data: data})
 }

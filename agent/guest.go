@@ -32,10 +32,13 @@ type guest struct {
 	cgroup    string        // of the latest life
 }
 
-// caseID is the id of the case or of the incident it became; empty when nothing is wrong.
-func (g *guest) caseID() string {
-	if c := g.state.Case; c != nil {
-		return c.ID
+// caseID is the id of the case, or of the incident it became, of the first of the states that knows one; empty when none
+// does.
+func caseID(states ...health.State) string {
+	for _, s := range states {
+		if s.Case != nil {
+			return s.Case.ID
+		}
 	}
 	return ""
 }

@@ -351,7 +351,7 @@ func (r *running) lists() {
 		from := time.Now()
 		r.until("another list", func(v health.View) bool {
 			for _, i := range v.Instances {
-				if !i.Listed.After(from) {
+				if !i.Looked.After(from) {
 					return false
 				}
 			}

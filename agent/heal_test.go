@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -43,6 +44,7 @@ func TestAKilledContainerIsStarted(t *testing.T) {
 	if over.How != in.How || over.Seq != 2 || all[0].Key != in.ID+"/1" || all[1].Key != in.ID+"/2" {
 		t.Errorf("resolution: %+v, keys %q and %q", over, all[0].Key, all[1].Key)
 	}
+	r.tellsTheWholeStory(in, "open: "+open.Summary, "resolved: "+over.Summary)
 	if n := len(r.incidents("lxc/web2")); n != 0 {
 		t.Errorf("%d incidents of the other", n)
 	}
@@ -54,6 +56,26 @@ func TestAKilledContainerIsStarted(t *testing.T) {
 		b, _ := os.ReadFile(filepath.Join(p.Dir, "alerts.jsonl"))
 		return strings.Count(string(b), in.ID) >= 2
 	})
+}
+
+// tellsTheWholeStory holds that the incident's timeline has what was told of it, and ends with its end.
+func (r *running) tellsTheWholeStory(in health.Incident, told ...string) {
+	r.t.Helper()
+	_, notes, err := r.store.Incident(r.t.Context(), in.ID)
+	if err != nil || len(notes) == 0 {
+		r.t.Fatalf("%d notes, %v", len(notes), err)
+	}
+	var alerts, all []string
+	for _, n := range notes {
+		all = append(all, n.Kind+" "+n.Text)
+		if n.Kind == "alert" {
+			alerts = append(alerts, n.Text)
+		}
+	}
+	end := notes[max(0, len(notes)-2):]
+	if !slices.Equal(alerts, told) || end[0].Kind != "phase" || end[len(end)-1].Text != told[len(told)-1] {
+		r.t.Errorf("its story:\n%s\nwant the alerts:\n%s", strings.Join(all, "\n"), strings.Join(told, "\n"))
+	}
 }
 
 // A web server that hangs while its container runs: the probe fails, it fails from inside too, and a restart cures it.

@@ -26,7 +26,12 @@ func TestAHungMonitorHarmsOnlyItsOwn(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = syscall.Kill(monitor, syscall.SIGCONT) })
 	why := fmt.Sprintf("its monitor, process %d, is stopped", monitor)
+	stopped := time.Now()
 	r.until("the culprit is named", func(v health.View) bool { return strings.Contains(v.Instances[0].Degraded, why) })
+	r.lists()
+	if i := r.view().Instances[0]; i.Listed.After(stopped) || !i.Looked.After(stopped) {
+		t.Errorf("lxc-ls hangs since %v; listed %v, looked %v", stopped, i.Listed, i.Looked)
+	}
 
 	kill9(t, l, "web1")
 	if in := r.resolved("lxc/web1", 1)[0]; in.Attempts != 1 {

@@ -112,7 +112,7 @@ func (t *turn) listed(in *instance, l list) {
 	case l.Degraded != "":
 		outcome = "degraded"
 	}
-	t.metrics.lists.WithLabelValues(in.ref.Engine, outcome).Inc()
+	t.countList(in, outcome, l.Unasked)
 	t.journal.observe(in.ref, "list", outcome, "", t.at, t.set.Poll)
 	t.heard(in)
 	before := in.view
@@ -121,7 +121,10 @@ func (t *turn) listed(in *instance, l list) {
 		in.view.Err = err.Error()
 		return
 	}
-	in.view.Err, in.view.Degraded, in.view.Listed, in.view.Count = "", l.Degraded, t.clock.wall(asked), len(l.Containers)
+	in.view.Err, in.view.Degraded, in.view.Looked, in.view.Count = "", l.Degraded, t.clock.wall(asked), len(l.Containers)
+	if l.Degraded == "" && !l.Unasked {
+		in.view.Listed = in.view.Looked
+	}
 	if home := in.home.Load(); len(l.Containers) > 0 && !l.lacks() && (home == nil || *home != l.place) {
 		in.home.Store(&l.place)
 		t.batch.Meta = meta(t.batch.Meta, homeKey(in), l.place)
@@ -137,6 +140,14 @@ func (t *turn) listed(in *instance, l list) {
 		t.unlisted(in, l)
 	}
 	t.covered(in)
+}
+
+// countList counts what was asked of a tool, and apart from it what was found out without asking it.
+func (t *turn) countList(in *instance, outcome string, unasked bool) {
+	if unasked {
+		outcome = "unasked"
+	}
+	t.metrics.lists.WithLabelValues(in.ref.Engine, outcome).Inc()
 }
 
 // sighted takes in what a list says about one container.

@@ -94,7 +94,7 @@ func (t *turn) step(g *guest, o health.Observation) {
 	}
 	if next.Phase != before.Phase && before.Phase != "" {
 		if text := t.turned(before, next); text != "" {
-			t.note(g, "phase", text)
+			t.noteOf(caseID(next, before), g, "phase", text)
 		}
 	}
 	if next.Phase != before.Phase || !next.Life.Equal(before.Life) {
@@ -144,9 +144,12 @@ func (t *turn) ordered(g *guest, before health.State, acts []health.Action) {
 }
 
 // note adds a line to the timeline of the container's case, and to the journal.
-func (t *turn) note(g *guest, kind, text string) {
+func (t *turn) note(g *guest, kind, text string) { t.noteOf(caseID(g.state), g, kind, text) }
+
+// noteOf does so for a case that the state may know no more: what ends a case belongs to it.
+func (t *turn) noteOf(id string, g *guest, kind, text string) {
 	t.remark(g, kind, text)
-	t.batch.Notes = append(t.batch.Notes, store.Note{Ref: g.ref, Incident: g.caseID(), At: t.at, Kind: kind, Text: text})
+	t.batch.Notes = append(t.batch.Notes, store.Note{Ref: g.ref, Incident: id, At: t.at, Kind: kind, Text: text})
 }
 
 // remark adds a line to the timeline of the case only: what the journal holds already.

@@ -95,7 +95,7 @@ func beKilled(text string) int {
 	a.run()
 	go func() {
 		for {
-			if v, err := a.agent.View(context.Background()); err == nil && !slices.ContainsFunc(v.Instances, func(i health.InstanceView) bool { return i.Listed.IsZero() }) {
+			if v, err := a.agent.View(context.Background()); err == nil && !slices.ContainsFunc(v.Instances, func(i health.InstanceView) bool { return i.Looked.IsZero() }) {
 				fmt.Fprintln(os.Stderr, watching)
 				return
 			}

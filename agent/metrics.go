@@ -18,7 +18,7 @@ type metrics struct {
 func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
 		lists: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "atalaya_lists_total", Help: "Lists of containers that were asked for, by engine and outcome."}, []string{"engine", "outcome"}),
+			Name: "atalaya_lists_total", Help: "Lists of containers, by engine and outcome; unasked: nothing had moved, and the tool was not asked."}, []string{"engine", "outcome"}),
 		deaths: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "atalaya_deaths_total", Help: "Deaths of init processes that the kernel reported, by sensor."}, []string{"sensor"}),
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{

@@ -19,16 +19,22 @@ type OrderError struct{ Text string }
 // Error gives the text.
 func (e *OrderError) Error() string { return e.Text }
 
+// An Ordered is a container that an order was taken for.
+type Ordered struct {
+	Name     string
+	Released bool // the order ended a hold on it
+}
+
 // Order takes a person's word about one container by name, or about all, and returns the containers concerned once that
 // is committed. A name may be "web1", "lxc/web1" or "lxc:backup/web1"; one that fits several is refused with the list.
-func (a *Agent) Order(ctx context.Context, name string, all bool, o health.Order) ([]string, error) {
+func (a *Agent) Order(ctx context.Context, name string, all bool, o health.Order) ([]Ordered, error) {
 	type reply struct {
-		names []string
-		err   error
+		done []Ordered
+		err  error
 	}
 	ch := make(chan reply, 1)
 	a.inbox.put(func(t *turn) {
-		names, err := t.order(name, all, o)
+		done, err := t.order(name, all, o)
 		if err != nil {
 			ch <- reply{nil, err}
 			return
@@ -37,12 +43,12 @@ func (a *Agent) Order(ctx context.Context, name string, all bool, o health.Order
 			if t.memory.failing() {
 				err = fmt.Errorf("the order holds now, but is not on disk yet: %w", t.memory.err)
 			}
-			ch <- reply{names, err}
+			ch <- reply{done, err}
 		})
 	})
 	select {
 	case r := <-ch:
-		return r.names, r.err
+		return r.done, r.err
 	case <-a.stopped:
 		return nil, &OrderError{"the agent is ending"}
 	case <-ctx.Done():
@@ -50,7 +56,7 @@ func (a *Agent) Order(ctx context.Context, name string, all bool, o health.Order
 	}
 }
 
-func (t *turn) order(name string, all bool, o health.Order) ([]string, error) {
+func (t *turn) order(name string, all bool, o health.Order) ([]Ordered, error) {
 	if all && o.Kind != health.OrderHold && o.Kind != health.OrderRelease {
 		return nil, &OrderError{fmt.Sprintf("%q takes one container, not all", o.Kind)}
 	}
@@ -77,12 +83,15 @@ func (t *turn) order(name string, all bool, o health.Order) ([]string, error) {
 	if all {
 		t.keepHoldAll(o)
 	}
-	for _, g := range chosen {
+	done := make([]Ordered, len(chosen))
+	for i, g := range chosen {
+		held := g.state.Hold != nil
 		t.note(g, "order", fmt.Sprintf("%s, by %s%s", o.Kind, o.By, because(o.Reason)))
 		t.log.Info("order", "container", g.ref.String(), "order", string(o.Kind), "by", o.By, "reason", o.Reason)
 		t.step(g, health.Observation{Order: &o})
+		done[i] = Ordered{Name: names[i], Released: held && g.state.Hold == nil}
 	}
-	return names, nil
+	return done, nil
 }
 
 func (t *turn) keepHoldAll(o health.Order) {

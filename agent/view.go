@@ -18,6 +18,12 @@ func (a *Agent) View(ctx context.Context) (health.View, error) {
 		if a.o.Stuck != nil { // it may ask PID 1: not on the decision goroutine
 			v.Stuck = a.o.Stuck()
 		}
+		if a.o.Channels != nil {
+			v.Channels = a.o.Channels()
+			for i := range v.Channels {
+				v.Channels[i].Failing = a.clock.wall(v.Channels[i].Failing)
+			}
+		}
 		return v, nil
 	case <-a.stopped:
 		return health.View{}, &OrderError{"the agent is ending"}

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -48,6 +49,7 @@ func TestUnit(t *testing.T) {
 		{"systemd has nothing to say against it", verified},
 		{"active means that every engine was listed; a tool that hangs is an alert", hangingTool},
 		{"an agent that does not turn is started again", watchdog},
+		{"a systemd that hangs keeps no customer down", hangingSystemd},
 		{"what it starts inherits nothing", func(h tower) { inheritsNothing(h, before) }},
 		{"its end cuts no start in the middle", endsDuringStart},
 		{"killed between the stop and the start of a restart", killedBetween},
@@ -115,6 +117,30 @@ func watchdog(h tower) {
 	}
 	h.awaitUp(h.Names()...)
 	h.sameInits(inits)
+}
+
+// hangingSystemd stops PID 1, which the agent asks to start containers for it, and asks about shutdowns.
+func hangingSystemd(h tower) {
+	inits := h.inits()
+	delete(inits, "web2")
+	delete(inits, "web3")
+	signal(h.t, h.InitPID(), syscall.SIGSTOP)
+	resume := sync.OnceFunc(func() { _ = syscall.Kill(h.InitPID(), syscall.SIGCONT) })
+	h.t.Cleanup(resume)
+	for _, name := range []string{"web2", "web3"} {
+		h.Kill9(name)
+		at := h.WaitHTTP(name, patience)
+		h.t.Logf("%s served again at %s", name, at.Format("15:04:05.000"))
+	}
+	h.awaitUp(h.Names()...) // the loop turns
+	starts := h.hooks("pre-start", "web2")
+	resume()
+	h.until("systemd answers", func() bool { return h.Exec("systemctl", "is-active", "atalaya").Stdout == "active\n" })
+	h.awaitUp(h.Names()...)
+	h.sameInits(inits)
+	if n := h.hooks("pre-start", "web2"); n != starts {
+		h.t.Errorf("web2 was started %d more times when systemd came back", n-starts)
+	}
 }
 
 // endsDuringStart ends the agent in each way while a start of its own hangs in the container's hook.

@@ -43,6 +43,7 @@ type custom struct {
 	list  template
 	read  func(stdout []byte) ([]customRow, error)
 	notes notes
+	lines map[health.Verb]template // of what ends a container
 
 	mu    sync.Mutex
 	names map[string]string // by id, of the last list
@@ -59,7 +60,7 @@ func openCustom(s Spec, r Runner) (*tool, error) {
 		return nil, errors.New("custom: missing: give at least list, states, and json or line")
 	}
 	u := s.Custom
-	c := &custom{spec: s, run: r, names: map[string]string{}}
+	c := &custom{spec: s, run: r, names: map[string]string{}, lines: map[health.Verb]template{}}
 	list, err := parseTemplate("custom.list", u.List)
 	switch {
 	case err != nil:
@@ -95,8 +96,12 @@ func openCustom(s Spec, r Runner) (*tool, error) {
 		if !line.uses("ID") && !line.uses("Name") {
 			return nil, fmt.Errorf("custom.%s: names no container: put {{.ID}} where its id belongs", v.verb)
 		}
+		if v.verb != health.VerbStart {
+			c.lines[v.verb] = line
+		}
 		t.verbs[v.verb] = verb{argv: c.argv(line), limit: v.limit, slack: 10 * time.Second, read: readCustomAnswer}
 	}
+	t.meaning, t.files = c.meaning, customFiles(c.lines)
 	line, err := parseTemplate("custom.exec", u.Exec)
 	if err != nil {
 		return nil, err

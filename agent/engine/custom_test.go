@@ -218,3 +218,35 @@ func FuzzCustomLines(f *testing.F) {
 		}
 	})
 }
+
+// Whoever types what the agent would type is known for it; anything else means nothing, rather than something wrong.
+func TestCustomMeaning(t *testing.T) {
+	i, err := Open(Spec{Engine: "custom", Custom: &CustomSpec{
+		List: []string{"jailctl", "list"}, Line: `^(?P<id>\S+) (?P<state>\S+)$`, States: map[string]health.RunState{"up": health.Running},
+		Start: []string{"jailctl", "start", "{{.ID}}"}, Stop: []string{"jailctl", "stop", "--timeout={{.Limit}}", "--name={{.ID}}"},
+		Kill: []string{"/opt/j/kill", "{{.Name}}"},
+	}}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line, want := range map[string]string{
+		"jailctl stop --timeout=60 --name=web1":                  "web1 stop",
+		"/usr/sbin/jailctl stop --timeout=3 --name=web1":         "web1 stop",
+		"/bin/sh /usr/sbin/jailctl stop --timeout=3 --name=web1": "web1 stop",
+		"/opt/j/kill web2":                     "web2 kill",
+		"jailctl start web1":                   "",
+		"jailctl stop --name=web1":             "",
+		"jailctl stop --timeout=60 --name=":    "",
+		"jailctl stop --timeout=60 --name=a/b": "",
+		"other stop --timeout=60 --name=web1":  "",
+		"kill":                                 "",
+	} {
+		id, verb, ok := i.Meaning(strings.Fields(line))
+		if got := strings.TrimSpace(id + " " + string(verb)); got != want || ok != (want != "") {
+			t.Errorf("%q means %q, want %q", line, got, want)
+		}
+	}
+	if files := i.Files(); !slices.Contains(files, "/opt/j/kill") || !slices.Contains(files, "/usr/sbin/jailctl") {
+		t.Errorf("files: %q", files)
+	}
+}

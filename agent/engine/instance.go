@@ -23,6 +23,7 @@ type Instance struct {
 type Listing struct {
 	Containers []health.Sighting // sorted by id
 	Degraded   string            // empty, or why and how the containers were asked for one by one
+	Unasked    bool              // nothing has moved, as far as can be seen without the tool: it was not asked
 	Notes      []string          // what was skipped or not understood, each told once in the life of the Instance
 }
 

@@ -34,6 +34,11 @@ func TestListCostsOneProcess(t *testing.T) {
 	if n := cost(live...); n != 0 {
 		t.Errorf("a list of what is held, with nothing moved, took %d processes", n)
 	}
+	for unasked, live := range map[bool][]health.Ref{true: live, false: nil} {
+		if l, err := i.List(t.Context(), live); err != nil || l.Unasked != unasked {
+			t.Errorf("with %d held it says that the tool was not asked: %v, %v", len(live), l.Unasked, err)
+		}
+	}
 	if n := cost(live[1:]...); n != 1 {
 		t.Errorf("with one that nobody holds, it took %d processes", n)
 	}

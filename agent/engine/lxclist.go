@@ -40,7 +40,9 @@ func (l *lxc) list(ctx context.Context, live []health.Ref) (Listing, error) {
 		return l.listSlowly(ctx, folders, false), nil
 	}
 	if l.quiet(folders, held) {
-		return l.listing(folders, nil), nil
+		out := l.listing(folders, nil)
+		out.Unasked = true
+		return out, nil
 	}
 	running, broken, err := l.plain(ctx, folders)
 	if errors.Is(err, errLXCSlow) && ctx.Err() == nil {

@@ -49,7 +49,9 @@ func TestBuiltinOnRealContainers(t *testing.T) {
 		has(t, s, "before/sockets.txt", "LISTEN", ":80")
 		has(t, s, "before/network-container.txt", "eth0", l.Addr(name).String())
 		has(t, s, "before/network-host.txt", l.Bridge(), " on "+l.Bridge(), l.Gateway().String())
-		has(t, s, "before/cgroup-counters.txt", "pids.current: ", "memory.usage_in_bytes: ", "freezer.state: THAWED")
+		has(t, s, "before/cgroup-counters.txt", "pids.current: ")
+		v1, v2 := []string{"memory.usage_in_bytes: ", "freezer.state: THAWED"}, []string{"memory.current: ", "cgroup.events: "}
+		has(t, s, "before/cgroup-counters.txt", hierarchy(t, v1, v2)...)
 		has(t, s, "before/kernel.log", "seconds since boot")
 		if len(m.Missing) > 0 {
 			t.Errorf("missing: %+v", m.Missing)
@@ -61,7 +63,7 @@ func TestBuiltinOnRealContainers(t *testing.T) {
 			time.Sleep(200 * time.Microsecond) // the pidfd's notice, which the agent has, comes about here
 		}
 		s, m := capture(t, r, Builtin(p, cgroup)...)
-		has(t, s, "before/cgroup-counters.txt", "/memory/lxc.payload."+name, "memory.failcnt: ") // the others vanish meanwhile
+		has(t, s, "before/cgroup-counters.txt", "/lxc.payload."+name, hierarchy(t, []string{"memory.failcnt: "}, []string{"memory.events: "})[0]) // the others vanish meanwhile
 		if why := m.missing("sockets.txt"); !strings.Contains(why, "had ended") {
 			t.Errorf("sockets of a dead container: %q", why)
 		}
@@ -71,6 +73,15 @@ func TestBuiltinOnRealContainers(t *testing.T) {
 			t.Errorf("counters after the cgroup is gone: %q", why)
 		}
 	})
+}
+
+// hierarchy gives what this host's cgroups have: those of version 1 with its controllers, or those of 2 alone.
+func hierarchy(t *testing.T, v1, v2 []string) []string {
+	t.Helper()
+	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err == nil {
+		return v2
+	}
+	return v1
 }
 
 func has(t *testing.T, s Sealed, file string, parts ...string) {

@@ -16,6 +16,7 @@ type View struct {
 	Store      string          `json:"store"`            // "ok", or why healing goes on from memory
 	Instances  []InstanceView  `json:"instances"`
 	Containers []ContainerView `json:"containers"`
+	Channels   []ChannelView   `json:"channels,omitempty"`
 	Stuck      []string        `json:"stuck,omitempty"` // commands abandoned in uninterruptible sleep
 	Loop       Loop            `json:"loop"`
 }
@@ -25,7 +26,8 @@ type InstanceView struct {
 	Engine   string    `json:"engine"`
 	Instance string    `json:"instance,omitempty"`
 	Where    string    `json:"where"`    // lxcpath, URI, …
-	Listed   time.Time `json:"listed"`   // last complete list; zero: never
+	Listed   time.Time `json:"listed"`   // when the tool was asked that last listed all; zero: never
+	Looked   time.Time `json:"looked"`   // when it was last known how all are, by a list, one by one, or because nothing had moved
 	Degraded string    `json:"degraded"` // empty, or how it is watched instead and why
 	Err      string    `json:"err,omitempty"`
 	Count    int       `json:"count"`
@@ -50,6 +52,15 @@ type ContainerView struct {
 	Attempts int          `json:"attempts"`
 	Next     string       `json:"next,omitempty"` // what would be done, or will be, and when
 	Wake     time.Time    `json:"wake,omitzero"`
+}
+
+// A ChannelView is what one channel has not delivered.
+type ChannelView struct {
+	Name    string    `json:"name"`
+	Pending int       `json:"pending"`          // alerts that are queued
+	Dead    int       `json:"dead"`             // alerts that were refused or given up
+	Failing time.Time `json:"failing,omitzero"` // the oldest alert that was tried in vain, and will be again, waits since then
+	Err     string    `json:"err,omitempty"`    // why it failed
 }
 
 // A SignalView is the latest word of one probe.

@@ -29,7 +29,7 @@ func (u *units) start(r record, c Command, path string, o outputs) (*unitChild, 
 	if !expressible(c) {
 		return nil, fmt.Errorf("%w: D-Bus carries no arguments that are not UTF-8", errNotUsable)
 	}
-	if err := u.reachable(); err != nil {
+	if err := u.answers(); err != nil {
 		return nil, fmt.Errorf("%w: %w", errNotUsable, err)
 	}
 	child := &unitChild{units: u, name: r.Unit, job: u.expect(r.Unit)}

@@ -27,6 +27,7 @@ const (
 	dialWithin   = time.Second            // to connect
 	answerWithin = 5 * time.Second        // to answer one call: systemd is slow when thousands of units change at boot
 	pidWithin    = 200 * time.Millisecond // to answer a question whose answer can wait
+	pongWithin   = 3 * time.Second        // to show that it answers at all, before it is given an order
 )
 
 // units is the connection to systemd, made when it is needed and again after it broke. It is safe for concurrent use.
@@ -194,6 +195,18 @@ func (u *units) unexpect(unit string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	delete(u.waiting, unit)
+}
+
+// answers reports whether systemd answers now. An order to one that hangs would be carried out when it comes to itself, at any
+// time and beside what was done without it; and a connection made in better days says nothing.
+func (u *units) answers() error {
+	conn, err := u.connect()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), pongWithin)
+	defer cancel()
+	return conn.Object(managerName, managerPath).CallWithContext(ctx, "org.freedesktop.DBus.Peer.Ping", 0).Err
 }
 
 // call makes one call to systemd's manager.

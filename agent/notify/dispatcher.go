@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"atalaya/agent/health"
 	"atalaya/agent/store"
 )
 
@@ -45,6 +46,7 @@ type Dispatcher struct {
 
 	mu       sync.Mutex
 	channels map[string]Channel
+	backlogs []store.Backlog // as they were last read
 }
 
 // NewDispatcher makes a dispatcher; Run starts it.
@@ -94,6 +96,25 @@ func (d *Dispatcher) names() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.Sorted(maps.Keys(d.channels))
+}
+
+// Channels tells what each channel, and each that is no longer configured, has not delivered, as far as the outbox could be
+// read last. It never waits for the store.
+func (d *Dispatcher) Channels() []health.ChannelView {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := map[string]health.ChannelView{}
+	for name := range d.channels {
+		all[name] = health.ChannelView{Name: name}
+	}
+	for _, b := range d.backlogs {
+		all[b.Channel] = b.View()
+	}
+	var out []health.ChannelView
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		out = append(out, all[name])
+	}
+	return out
 }
 
 // Run delivers until ctx ends. Then it starts nothing new, gives what is under way 3 s, cancels the rest, and returns when
@@ -159,6 +180,9 @@ func (f *flight) sweep(ctx context.Context) time.Duration {
 	if err != nil {
 		return f.trouble(ctx, err)
 	}
+	f.d.mu.Lock()
+	f.d.backlogs = backlogs
+	f.d.mu.Unlock()
 	f.d.m.backlog(backlogs, f.d.names())
 	if f.troubled {
 		f.troubled = false

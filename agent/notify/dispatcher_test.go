@@ -167,14 +167,20 @@ func TestDeliversAtOnceAndInOrder(t *testing.T) {
 		if ops.keys() != "B-1 B-2" || time.Since(began) != 0 {
 			t.Errorf("at once: %q after %v", ops.keys(), time.Since(began))
 		}
+		if v := b.d.Channels(); len(v) != 1 || v[0].Name != "ops" || v[0].Pending != 2 || !v[0].Failing.Equal(began) || v[0].Err != "connection refused" {
+			t.Errorf("what it has not delivered: %+v", v)
+		}
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		if ops.keys() != "B-1 B-2 A-1 A-2" {
 			t.Errorf("later: %q", ops.keys())
 		}
 		b.rows("A-1 sent, A-2 sent, B-1 sent, B-2 sent")
+		if v := b.d.Channels(); len(v) != 1 || v[0] != (health.ChannelView{Name: "ops"}) {
+			t.Errorf("what it has not delivered: %+v", v)
+		}
 		out, _ := b.s.Outbox(t.Context(), true)
-		if out[0].Tries != 3 || out[0].Receipt != "ok, ops" {
+		if out[0].Tries != 4 || out[2].Tries != 1 || out[0].Receipt != "ok, ops" {
 			t.Errorf("%+v", out[0])
 		}
 	})

@@ -53,7 +53,7 @@ func WatchExecs(files []string, own func(pid int) bool, meaning func(argv []stri
 		err := unix.FanotifyMark(fd, unix.FAN_MARK_ADD, unix.FAN_OPEN_EXEC, unix.AT_FDCWD, f)
 		if err == nil {
 			marked++
-		} else if !errors.Is(err, unix.ENOENT) {
+		} else if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR) {
 			_ = unix.Close(fd)
 			return nil, fmt.Errorf("watch the runs of %q: %w", f, err)
 		}

@@ -16,7 +16,7 @@ type Delivery struct {
 	Channel string
 	Key     string
 	Alert   health.Alert
-	Tries   int       // that failed
+	Tries   int       // to deliver it, the one that succeeded included; from 0 again when a person has it sent again
 	Queued  time.Time // when it was committed
 	Since   time.Time // from when giving up counts: Queued, or when a person had it sent again
 	Due     time.Time // not sent before
@@ -78,27 +78,36 @@ type Backlog struct {
 	Channel       string
 	Pending, Dead int
 	Oldest        time.Time // the oldest pending row was queued then; zero: none
+	Failing       time.Time // the pending row that has failed for longest waits since then; zero: none has failed
+	LastErr       string    // why that one failed
+}
+
+// View is what people and programs are shown of it.
+func (b Backlog) View() health.ChannelView {
+	return health.ChannelView{Name: b.Channel, Pending: b.Pending, Dead: b.Dead, Failing: b.Failing, Err: b.LastErr}
 }
 
 // Backlogs gives the backlog of each channel that has one.
 func (s *Store) Backlogs(ctx context.Context) ([]Backlog, error) {
 	return read(ctx, s, "count the outbox", func(ctx context.Context, db *sql.DB) ([]Backlog, error) {
 		return rows(ctx, db, func(rs *sql.Rows) (b Backlog, err error) {
-			var oldest int64
-			err = rs.Scan(&b.Channel, &b.Pending, &b.Dead, &oldest)
-			b.Oldest = moment(oldest)
+			var oldest, failing int64
+			err = rs.Scan(&b.Channel, &b.Pending, &b.Dead, &oldest, &failing, &b.LastErr)
+			b.Oldest, b.Failing = moment(oldest), moment(failing)
 			return b, err
-		}, `SELECT channel, sum(n), sum(d), coalesce(min(oldest), 0) FROM (
-				SELECT channel, count(*) AS n, 0 AS d, min(queued) AS oldest FROM outbox WHERE `+pending+` GROUP BY channel
-				UNION ALL SELECT channel, 0, count(*), NULL FROM outbox WHERE dead > 0 GROUP BY channel)
+		}, `SELECT channel, sum(n), sum(d), coalesce(min(oldest), 0), coalesce(min(failing), 0), coalesce(max(cause), '') FROM (
+				SELECT channel, count(*) AS n, 0 AS d, min(queued) AS oldest, NULL AS failing, NULL AS cause
+					FROM outbox WHERE `+pending+` GROUP BY channel
+				UNION ALL SELECT channel, 0, count(*), NULL, NULL, NULL FROM outbox WHERE dead > 0 GROUP BY channel
+				UNION ALL SELECT channel, 0, 0, NULL, min(since), last_err FROM outbox WHERE `+pending+` AND tries > 0 GROUP BY channel)
 			GROUP BY channel ORDER BY channel`)
 	})
 }
 
-// Sent records that the receiver took it, with the receiver's word.
+// Sent records that the receiver took it, with the receiver's word. Recorded twice it is still one try.
 func (s *Store) Sent(ctx context.Context, id int64, at time.Time, receipt string) error {
-	return s.change(ctx, "record a delivery", id, `UPDATE outbox SET sent = ?, dead = 0, receipt = ?, last_err = '' WHERE id = ?`,
-		nanos(at), text(receipt), id)
+	return s.change(ctx, "record a delivery", id, `UPDATE outbox SET tries = tries + (sent = 0), sent = ?, dead = 0, receipt = ?,
+		last_err = '' WHERE id = ?`, nanos(at), text(receipt), id)
 }
 
 // Retry records a failed try: the next is not before due.

@@ -60,6 +60,10 @@ func TestOutbox(t *testing.T) {
 	ok(t, s.Retry(t.Context(), ds[1].ID, at(100), "refused connection"))
 	ok(t, s.Sent(t.Context(), ds[2].ID, at(0), "200 OK"))
 	ok(t, s.Sent(t.Context(), ds[0].ID, at(0), "appended"))
+	ok(t, s.Sent(t.Context(), ds[0].ID, at(0), "appended")) // the store had not answered in time
+	if all, err := s.Outbox(t.Context(), true); err != nil || all[1].Key != "A-1" || all[1].Channel != "log" || all[1].Tries != 1 {
+		t.Fatalf("what was delivered at the first try: %+v, %v", all, err)
+	}
 	if next, err := s.NextDue(t.Context(), at(0)); err != nil || !next.Equal(at(2)) {
 		t.Fatalf("next due %v, %v", next, err)
 	}
@@ -68,6 +72,9 @@ func TestOutbox(t *testing.T) {
 	ok(t, s.Retry(t.Context(), ds[0].ID, at(50), "500"))
 	ok(t, s.Advance(t.Context(), "A", at(4))) // a failing one keeps its backoff
 	is(4, "ops:B-1")
+	if bs, err := s.Backlogs(t.Context()); err != nil || len(bs) != 1 || !bs[0].Failing.Equal(epoch) || bs[0].Pending != 4 || bs[0].LastErr != "500" && bs[0].LastErr != "refused connection" {
+		t.Fatalf("while it fails: %+v, %v", bs, err)
+	}
 	ds = is(50, "ops:B-1 ops:A-1")
 	if d := ds[1]; d.Tries != 1 || d.LastErr != "500" || !d.Queued.Equal(epoch) || !d.Since.Equal(epoch) || d.Alert.Kind != health.AlertOpen {
 		t.Fatalf("%+v", d)

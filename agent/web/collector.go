@@ -39,7 +39,8 @@ func gauge(name, help string, labels ...string) family {
 // Descs are made at each call: package variables would have to be mutable, and 20 small values cost nothing.
 type families struct {
 	build, viewUp, mode, closed                        family
-	instanceUp, instanceDegraded, instanceListed       family
+	instanceUp, instanceDegraded                       family
+	instanceListed, instanceLooked                     family
 	containers                                         family
 	up, state, phase, wanted, held, incident, attempts family
 	probeUp, probeFailing, probeTook                   family
@@ -55,7 +56,8 @@ func newFamilies() families {
 		closed:           gauge("host_closed", "1 while nothing is started, because the host or an engine is going down or coming up."),
 		instanceUp:       gauge("instance_up", "1 if the latest list of an engine's instance succeeded.", "engine", "instance"),
 		instanceDegraded: gauge("instance_degraded", "1 while an instance is watched in another way, because a list of all hangs.", "engine", "instance"),
-		instanceListed:   gauge("instance_last_list_timestamp_seconds", "When an instance was last listed; absent before that.", "engine", "instance"),
+		instanceListed:   gauge("instance_last_list_timestamp_seconds", "When the tool of an instance last listed all; absent before that.", "engine", "instance"),
+		instanceLooked:   gauge("instance_last_look_timestamp_seconds", "When it was last known how all containers of an instance are, also without asking its tool; absent before that.", "engine", "instance"),
 		containers:       gauge("containers", "Containers that are watched, by phase.", "phase"),
 		up:               gauge("container_up", "1 if the container runs.", c...),
 		state:            gauge("container_state", "1 for what the engine says of the container.", with("state")...),
@@ -73,7 +75,7 @@ func newFamilies() families {
 // Describe sends every metric that there may be.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	f := newFamilies()
-	for _, x := range []family{f.build, f.viewUp, f.mode, f.closed, f.instanceUp, f.instanceDegraded, f.instanceListed, f.containers,
+	for _, x := range []family{f.build, f.viewUp, f.mode, f.closed, f.instanceUp, f.instanceDegraded, f.instanceListed, f.instanceLooked, f.containers,
 		f.up, f.state, f.phase, f.wanted, f.held, f.incident, f.attempts, f.probeUp, f.probeFailing, f.probeTook} {
 		ch <- x.desc
 	}
@@ -93,11 +95,10 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	s.send(s.mode, 1, string(v.Mode))
 	s.send(s.closed, truth(v.Closed != ""))
 	for _, i := range v.Instances {
-		s.send(s.instanceUp, truth(i.Err == "" && !i.Listed.IsZero()), i.Engine, i.Instance)
+		s.send(s.instanceUp, truth(i.Err == "" && !i.Looked.IsZero()), i.Engine, i.Instance)
 		s.send(s.instanceDegraded, truth(i.Degraded != ""), i.Engine, i.Instance)
-		if !i.Listed.IsZero() {
-			s.send(s.instanceListed, float64(i.Listed.UnixMilli())/1000, i.Engine, i.Instance)
-		}
+		s.moment(s.instanceListed, i.Listed, i.Engine, i.Instance)
+		s.moment(s.instanceLooked, i.Looked, i.Engine, i.Instance)
 	}
 	names := labelNames(v.Containers)
 	phases := map[health.Phase]int{}
@@ -121,6 +122,13 @@ func (s sink) send(f family, value float64, labels ...string) {
 		labels[i] = valid(labels[i])
 	}
 	s.ch <- prometheus.MustNewConstMetric(f.desc, prometheus.GaugeValue, value, labels...)
+}
+
+// moment sends a time, unless it never was.
+func (s sink) moment(f family, at time.Time, labels ...string) {
+	if !at.IsZero() {
+		s.send(f, float64(at.UnixMilli())/1000, labels...)
+	}
 }
 
 func (s sink) container(k health.ContainerView, name string) {

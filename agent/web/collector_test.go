@@ -21,7 +21,7 @@ func view() health.View {
 	return health.View{
 		Mode: health.ModeHeal, Closed: "the host is going down",
 		Instances: []health.InstanceView{
-			{Engine: "lxc", Listed: time.Unix(1700000000, 500e6)},
+			{Engine: "lxc", Listed: time.Unix(1700000000, 500e6), Looked: time.Unix(1700000040, 0)},
 			{Engine: "lxc", Instance: "mail", Err: "lxc-ls: not found", Degraded: "one by one"},
 		},
 		Containers: []health.ContainerView{
@@ -88,6 +88,7 @@ func TestCollectorShowsTheView(t *testing.T) {
 		"atalaya_instance_up engine=lxc instance=mail":                        0,
 		"atalaya_instance_degraded engine=lxc instance=mail":                  1,
 		"atalaya_instance_last_list_timestamp_seconds engine=lxc":             1700000000.5,
+		"atalaya_instance_last_look_timestamp_seconds engine=lxc":             1700000040,
 		"atalaya_containers phase=up":                                         1,
 		"atalaya_containers phase=exhausted":                                  1,
 		"atalaya_containers phase=gone":                                       0,

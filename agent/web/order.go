@@ -30,6 +30,7 @@ type OrderRequest struct {
 type OrderReply struct {
 	Kind       health.OrderKind `json:"kind"`
 	Containers []string         `json:"containers"`
+	Released   []string         `json:"released,omitempty"` // those of them of which it ended a hold
 	By         string           `json:"by"`
 	Until      time.Time        `json:"until,omitzero"`    // of a hold
 	Warning    string           `json:"warning,omitempty"` // it holds, but not as it should: not on disk yet

@@ -25,7 +25,7 @@ func checkCommand(o *options) *cobra.Command {
 		Short: "Look once, without an agent: what there is, what should run, what would be done",
 		Long: "Look once, without an agent, and change nothing: every container, whether it should be running and how that is known,\n" +
 			"its probes, each run once, and what the agent would do. Exits with 0 if all is well, 1 if something that should be running is\n" +
-			"down or a probe fails, 2 if that cannot be told.",
+			"down or a probe fails, 2 if that cannot be told: an engine, or one container, does not answer.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := o.load()
@@ -73,7 +73,8 @@ type finding struct {
 	Hold    *health.Hold        `json:"hold,omitempty"`
 	Signals []health.SignalView `json:"signals"`
 	Would   string              `json:"would"`
-	Bad     bool                `json:"bad"` // wanted and down, or a probe fails
+	Bad     bool                `json:"bad"`    // wanted and down, or a probe fails
+	Unsure  bool                `json:"unsure"` // it should be running, or was, and whether it is cannot be told
 }
 
 // A checker holds what the findings are made of.
@@ -109,10 +110,18 @@ func checkOnce(ctx context.Context, c *config.Config) (report, error) {
 		r.Notes = append(r.Notes, s.listing.Notes...)
 		r.Containers = append(r.Containers, k.instance(ctx, s)...)
 	}
-	if slices.ContainsFunc(r.Containers, func(f finding) bool { return f.Bad }) {
-		r.Exit = exitWrong // what is known to be down is more than what is not known
-	}
+	r.judge()
 	return r, nil
+}
+
+// judge sets the exit code: what is known to be down is more than what is not known.
+func (r *report) judge() {
+	switch {
+	case slices.ContainsFunc(r.Containers, func(f finding) bool { return f.Bad }):
+		r.Exit = exitWrong
+	case slices.ContainsFunc(r.Containers, func(f finding) bool { return f.Unsure }):
+		r.Exit = exitUnsure
+	}
 }
 
 // remembered is what an agent on this host knew, or knows.
@@ -179,10 +188,16 @@ func (k checker) find(g health.Sighting, set config.Container, w health.HostWord
 	if !known {
 		st = health.State{Ref: g.Ref}
 	}
+	if g.State == health.Unknown && g.Autostart != "" { // no observation, yet its configuration can be read
+		st.Autostart = g.Autostart
+	}
 	u := foresee(set.Policy, st, k.birth, g, w, k.now)
 	f := finding{Ref: g.Ref, Name: g.Name, State: g.State, Detail: g.Detail, Intent: health.Intended(set.Policy, u.state), Mode: set.Policy.Mode,
 		Phase: u.state.Phase, Hold: u.state.Hold, Signals: list(signals)}
 	does := []string{u.text()}
+	if g.State == health.Unknown {
+		does = []string{"would ask again: without an answer nothing is done"}
+	}
 	if f.Hold != nil && f.Phase == health.Up {
 		does = append(does, fmt.Sprintf("on hold until %s: %s", moment(f.Hold.Until), f.Hold.Reason))
 	}
@@ -195,7 +210,19 @@ func (k checker) find(g health.Sighting, set config.Container, w health.HostWord
 	}
 	f.Would = joined(append(does, set.Problems...)...)
 	f.Bad = f.Bad || f.Intent.Want == health.Yes && down(g.State) && f.Phase != health.Off
+	f.Unsure = g.State == health.Unknown && f.Phase != health.Off && matters(f.Intent.Want, st)
 	return f
+}
+
+// matters reports whether a container should be running, as far as is known, or was when it was last seen.
+func matters(want health.Tri, before health.State) bool {
+	switch want {
+	case health.Yes:
+		return true
+	case health.No:
+		return false
+	}
+	return before.Autostart != health.No || before.RunState == health.Running
 }
 
 func down(s health.RunState) bool {
@@ -225,9 +252,12 @@ func (r report) print(s screen) {
 	t := table{head: []string{"CONTAINER", "STATE", "WANTED", "PROBES", "WHAT THE AGENT WOULD DO"}}
 	for _, f := range r.Containers {
 		st := green
-		if f.Bad {
+		switch {
+		case f.Bad:
 			st = red
-		} else if f.State != health.Running {
+		case f.Unsure:
+			st = yellow
+		case f.State != health.Running:
 			st = dim
 		}
 		would := f.Would

@@ -107,22 +107,22 @@ func evidenceExport(o *options) *cobra.Command {
 func evidenceVerify(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use:   "verify FILE...",
-		Short: "Check that bundles are as they were sealed; exits with 1 if one is not",
+		Short: "Check that bundles are as they were sealed; exits with 1 if one is not, 2 if one cannot be read",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			all := []evidence.Verified{}
 			code := exitWell
 			for _, path := range args {
-				v, err := evidence.Verify(path)
-				if _, altered := errorAs[*evidence.Altered](err); err != nil && !altered {
-					v.Path, v.Problems = path, append(v.Problems, err.Error())
-				}
-				if err != nil {
-					code = exitWrong
+				v, is := verify(path)
+				switch {
+				case is == altered:
+					code = exitWrong // what is known to differ is more than what is not known
+				case is == unreadable && code == exitWell:
+					code = exitUnsure
 				}
 				all = append(all, v)
 				if !o.json() {
-					printVerified(o.screen, v)
+					printVerified(o.screen, v, is)
 				}
 			}
 			if o.json() {
@@ -138,12 +138,37 @@ func evidenceVerify(o *options) *cobra.Command {
 	}
 }
 
-func printVerified(s screen, v evidence.Verified) {
-	if len(v.Problems) == 0 {
+// A condition is what verifying says of a bundle.
+type condition string
+
+const (
+	intact     condition = "intact"
+	altered    condition = "ALTERED"
+	unreadable condition = "UNREADABLE" // nothing can be said of it
+)
+
+func verify(path string) (evidence.Verified, condition) {
+	v, err := evidence.Verify(path)
+	if err == nil {
+		return v, intact
+	}
+	if _, differs := errorAs[*evidence.Altered](err); differs {
+		return v, altered
+	}
+	v.Path, v.Problems = path, []string{"it cannot be read: " + err.Error()}
+	return v, unreadable
+}
+
+func printVerified(s screen, v evidence.Verified, is condition) {
+	if is == intact {
 		fmt.Fprintf(s.out, "%s  %s, %s as sealed, sha256 %s\n", s.paint(green, "intact "), clean(v.Path), plural(v.Files, "file"), v.SHA256)
 		return
 	}
-	fmt.Fprintf(s.out, "%s  %s\n", s.paint(red, "ALTERED"), clean(v.Path))
+	st := red
+	if is == unreadable {
+		st = yellow
+	}
+	fmt.Fprintf(s.out, "%s  %s\n", s.paint(st, string(is)), clean(v.Path))
 	for _, p := range v.Problems {
 		fmt.Fprintln(s.out, "         "+clean(p))
 	}

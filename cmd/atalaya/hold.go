@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,7 +30,7 @@ func holdCommand(o *options) *cobra.Command {
 			case reason == "":
 				return misused("why? --reason \"disk swap\": whoever finds the hold must know")
 			}
-			return o.order(cmd, q, "%s is on hold for "+span(time.Duration(length)))
+			return o.order(cmd, q, said("is on hold for "+span(time.Duration(length))))
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "every container of this host, also those that are created meanwhile")
@@ -49,7 +50,12 @@ func releaseCommand(o *options) *cobra.Command {
 			if !all {
 				q.Name = args[0]
 			}
-			return o.order(cmd, q, "%s is not on hold")
+			return o.order(cmd, q, func(name string, r web.OrderReply) string {
+				if slices.Contains(r.Released, name) {
+					return "the hold on " + name + " is ended"
+				}
+				return name + " was not on hold"
+			})
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "every container of this host")

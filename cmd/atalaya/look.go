@@ -29,9 +29,12 @@ func (s seen) ref() health.Ref {
 
 func (s seen) view(at time.Time) health.InstanceView {
 	v := health.InstanceView{Engine: s.Spec().Engine, Instance: s.Spec().Instance, Where: s.Where(), Count: len(s.listing.Containers),
-		Degraded: s.listing.Degraded, Listed: at}
+		Degraded: s.listing.Degraded, Looked: at}
 	if s.err != nil {
-		v.Err, v.Listed = s.err.Error(), time.Time{}
+		v.Err, v.Looked = s.err.Error(), time.Time{}
+	}
+	if v.Err == "" && v.Degraded == "" {
+		v.Listed = at
 	}
 	return v
 }

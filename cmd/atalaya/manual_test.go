@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -51,5 +52,27 @@ func TestDefaultSocket(t *testing.T) {
 	}
 	if c.Control.Socket != defaultSocket {
 		t.Errorf("the agent listens on %q, the commands ask at %q", c.Control.Socket, defaultSocket)
+	}
+}
+
+// TestInstallByHand: the commands of README.md and docs/systemd.md put the binary where the unit starts it.
+func TestInstallByHand(t *testing.T) {
+	t.Parallel()
+	read := func(path string) string {
+		b, err := os.ReadFile("../../" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	starts := regexp.MustCompile(`(?m)^ExecStart=(\S+)`).FindStringSubmatch(read("systemd/atalaya.service"))
+	if starts == nil {
+		t.Fatal("the unit starts nothing")
+	}
+	for _, manual := range []string{"README.md", "docs/systemd.md"} {
+		puts := regexp.MustCompile(`(?m)^(?:# )?install -m 755 bin/atalaya (\S+)`).FindStringSubmatch(read(manual))
+		if puts == nil || puts[1] != starts[1] {
+			t.Errorf("%s installs by %q, the unit starts %q", manual, puts, starts[1])
+		}
 	}
 }

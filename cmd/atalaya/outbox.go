@@ -37,7 +37,7 @@ type alertRow struct {
 	Kind     string    `json:"kind"`
 	Summary  string    `json:"summary"`
 	State    string    `json:"state"` // pending, dead, sent
-	Tries    int       `json:"tries"` // that failed
+	Tries    int       `json:"tries"`
 	Queued   time.Time `json:"queued"`
 	Due      time.Time `json:"due"`
 	Sent     time.Time `json:"sent,omitzero"`

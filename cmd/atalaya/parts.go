@@ -157,7 +157,8 @@ func (p *parts) makeAgent(ctx context.Context, opened store.Report, run string) 
 		Version: version, DryRun: p.dry != "", Host: p.identity, Log: p.log, Store: p.store, Orderly: opened.Orderly, Instances: instances, Sentinel: kernel,
 		Watcher:  host.New(host.Options{Runner: p.exec, Log: p.log, Registerer: p.registry}),
 		Recorder: p.recorder, Settings: settings(p.config, p.log), Leftovers: leftovers(p.exec), Own: hostexec.Own, Busy: p.busy, Stuck: p.stuck,
-		Queued: func() { p.dispatcher.Kick() }, Notices: notices(opened), Registerer: p.registry,
+		Channels: func() []health.ChannelView { return p.dispatcher.Channels() },
+		Queued:   func() { p.dispatcher.Kick() }, Notices: notices(opened), Registerer: p.registry,
 	})
 	return err
 }

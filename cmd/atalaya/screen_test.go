@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"atalaya/agent/health"
 )
 
 func fetch(ctx context.Context, url string) (int, []byte, error) {
@@ -119,6 +121,50 @@ func TestPeriod(t *testing.T) {
 		var p period
 		if err := p.Set(in); err == nil {
 			t.Errorf("%q is taken as %s", in, time.Duration(p))
+		}
+	}
+}
+
+// TestLooked: what is known of an instance is not shown as fresher than it is.
+func TestLooked(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1700000000, 0)
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	for _, test := range []struct {
+		i    health.InstanceView
+		want string
+	}{
+		{health.InstanceView{}, "not listed yet"},
+		{health.InstanceView{Err: "lxc-ls: not found"}, ""},
+		{health.InstanceView{Listed: ago(2 * time.Second), Looked: ago(2 * time.Second), Count: 3}, "3 containers, listed 2 s ago"},
+		{health.InstanceView{Listed: ago(41 * time.Second), Looked: ago(336 * time.Millisecond), Count: 1}, "1 container, listed 41 s ago, unmoved 336 ms ago"},
+		{health.InstanceView{Listed: ago(90 * time.Second), Looked: ago(time.Second), Degraded: "slow", Count: 2}, "2 containers, listed 1 min ago, asked one by one 1 s ago"},
+		{health.InstanceView{Looked: ago(time.Second), Degraded: "slow", Count: 2}, "2 containers, never listed whole, asked one by one 1 s ago"},
+	} {
+		if got := looked(test.i, now); got != test.want {
+			t.Errorf("%+v: %q, want %q", test.i, got, test.want)
+		}
+	}
+}
+
+// TestUndelivered: a channel that fails for longer than a receiver takes to restart is shown, and dead letters always are.
+func TestUndelivered(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1700000000, 0)
+	for _, test := range []struct {
+		all  []health.ChannelView
+		want string
+	}{
+		{nil, ""},
+		{[]health.ChannelView{{Name: "ops", Pending: 3}, {Name: "hook", Pending: 1, Failing: now.Add(-59 * time.Second), Err: "EOF"}}, ""},
+		{[]health.ChannelView{{Name: "hook", Pending: 2, Failing: now.Add(-5 * time.Minute), Err: "EOF"}},
+			"! channel \"hook\" has been failing for 5 min, 2 alerts waiting ('atalaya outbox'): EOF\n"},
+		{[]health.ChannelView{{Name: "a", Dead: 1}, {Name: "b", Dead: 1}}, "! 2 alerts could not be delivered: 'atalaya outbox' lists them\n"},
+	} {
+		var b strings.Builder
+		warnUndelivered(screen{out: &b}, health.View{At: now, Channels: test.all})
+		if b.String() != test.want {
+			t.Errorf("%+v: %q, want %q", test.all, b.String(), test.want)
 		}
 	}
 }

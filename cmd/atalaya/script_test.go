@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -31,7 +32,7 @@ func TestScripts(t *testing.T) {
 		Dir:   "testdata/script",
 		Setup: setUp,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"await": await, "json": isJSON, "setpid": setPID, "alter": alter, "kill9": kill9, "breakconfig": breakConfig,
+			"await": await, "json": isJSON, "setpid": setPID, "alter": alter, "kill9": kill9, "hangmonitor": hangMonitor, "breakconfig": breakConfig,
 			"httpget": httpGet, "envsubst": envSubst, "documented": documented,
 			"sshd": sshd, "connections": connections,
 		},
@@ -182,6 +183,13 @@ func connections(ts *testscript.TestScript, _ bool, args []string) {
 	if got := strconv.Itoa(d.Logins()); got != args[0] || d.Established() != 1 {
 		ts.Fatalf("%s logins and %d connections, not %s", got, d.Established(), args[0])
 	}
+}
+
+// hangMonitor stops the monitor of a container, until the script ends: it and every list hang.
+func hangMonitor(ts *testscript.TestScript, _ bool, args []string) {
+	pid := ts.Value("rig").(*rig.LXC).MonitorPID(args[0])
+	ts.Check(syscall.Kill(pid, syscall.SIGSTOP))
+	ts.Defer(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
 }
 
 // breakConfig makes a container impossible to start.

@@ -51,7 +51,7 @@ func (p *parts) ready(ctx context.Context) error {
 		return err
 	}
 	for _, i := range v.Instances {
-		if i.Listed.IsZero() && i.Err == "" {
+		if i.Looked.IsZero() && i.Err == "" {
 			return fmt.Errorf("the containers of %s have not been listed yet", instanceName(i))
 		}
 	}
@@ -67,15 +67,21 @@ func (p *parts) order(ctx context.Context, q web.OrderRequest) (web.OrderReply, 
 	if q.For > 0 {
 		o.Until = time.Now().Add(time.Duration(q.For))
 	}
-	names, err := p.agent.Order(ctx, q.Name, q.All, o)
+	done, err := p.agent.Order(ctx, q.Name, q.All, o)
 	var refused *agent.OrderError
 	switch {
 	case errors.As(err, &refused):
 		return web.OrderReply{}, &web.Refusal{Text: refused.Text}
-	case err != nil && names == nil:
+	case err != nil && done == nil:
 		return web.OrderReply{}, err
 	}
-	r := web.OrderReply{Containers: names, Until: o.Until}
+	r := web.OrderReply{Until: o.Until}
+	for _, d := range done {
+		r.Containers = append(r.Containers, d.Name)
+		if d.Released {
+			r.Released = append(r.Released, d.Name)
+		}
+	}
 	if err != nil {
 		r.Warning = err.Error()
 	}
@@ -95,7 +101,9 @@ func (p *parts) retry(ctx context.Context, id int64, by string) error {
 
 // drop gives an alert up.
 func (p *parts) drop(ctx context.Context, id int64, by string) error {
-	return p.record(ctx, id, "given up, by "+by, p.store.Drop)
+	err := p.record(ctx, id, "given up, by "+by, p.store.Drop)
+	p.dispatcher.Kick() // those behind it need wait no longer
+	return err
 }
 
 // record does something about an alert of the outbox and writes down who ordered it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -54,7 +55,12 @@ func (o *options) view(ctx context.Context) (health.View, error) {
 	}
 	o.say("%v", err)
 	o.say("this is what was stored last, at %s", moment(l.LastAt))
-	return storedView(cfg, l), nil
+	v = storedView(cfg, l)
+	backlogs, err := s.Backlogs(ctx)
+	for _, b := range backlogs {
+		v.Channels = append(v.Channels, b.View())
+	}
+	return v, err
 }
 
 // storedView is the view that can be had of a store.
@@ -115,14 +121,7 @@ func printHead(s screen, v health.View) {
 			since(v.Started, v.At), v.PID)
 	}
 	for _, i := range v.Instances {
-		line := fmt.Sprintf("%s  %s  %s, listed %s ago", clean(instanceName(i)), clean(i.Where), plural(i.Count, "container"), since(i.Listed, v.At))
-		switch {
-		case i.Listed.IsZero() && i.Err != "":
-			line = fmt.Sprintf("%s  %s", clean(instanceName(i)), clean(i.Where))
-		case i.Listed.IsZero():
-			line = fmt.Sprintf("%s  %s  not listed yet", clean(instanceName(i)), clean(i.Where))
-		}
-		fmt.Fprintln(s.out, s.paint(dim, line))
+		fmt.Fprintln(s.out, s.paint(dim, strings.TrimSpace(fmt.Sprintf("%s  %s  %s", clean(instanceName(i)), clean(i.Where), looked(i, v.At)))))
 		warn(s, i.Err, "cannot be listed: ")
 		warn(s, i.Degraded, "degraded: ")
 	}
@@ -130,10 +129,48 @@ func printHead(s screen, v health.View) {
 	if v.PID != 0 && v.Store != "ok" {
 		warn(s, v.Store, "the store: ")
 	}
+	warnUndelivered(s, v)
 	for _, c := range v.Stuck {
 		warn(s, c, "a command hangs in the kernel: ")
 	}
 	fmt.Fprintln(s.out)
+}
+
+// looked says how old what is known of an instance is, and how much of it is the tool's own word.
+func looked(i health.InstanceView, now time.Time) string {
+	listed := "listed " + since(i.Listed, now) + " ago"
+	switch {
+	case i.Looked.IsZero() && i.Err != "":
+		return ""
+	case i.Looked.IsZero():
+		return "not listed yet"
+	case i.Listed.IsZero():
+		listed = "never listed whole"
+	}
+	switch {
+	case i.Degraded != "":
+		listed += ", asked one by one " + since(i.Looked, now) + " ago"
+	case i.Looked.After(i.Listed):
+		listed += ", unmoved " + since(i.Looked, now) + " ago"
+	}
+	return plural(i.Count, "container") + ", " + listed
+}
+
+// undeliveredAfter is how long a channel may fail before people are shown it: a receiver that restarts is no news.
+const undeliveredAfter = time.Minute
+
+// warnUndelivered tells of alerts that nobody got: nothing else would, if the only channel fails.
+func warnUndelivered(s screen, v health.View) {
+	dead := 0
+	for _, c := range v.Channels {
+		dead += c.Dead
+		if !c.Failing.IsZero() && v.At.Sub(c.Failing) >= undeliveredAfter {
+			warn(s, c.Err, fmt.Sprintf("channel %q has been failing for %s, %s waiting ('atalaya outbox'): ", clean(c.Name), since(c.Failing, v.At), plural(c.Pending, "alert")))
+		}
+	}
+	if dead > 0 {
+		warn(s, plural(dead, "alert")+" could not be delivered: 'atalaya outbox' lists them", "")
+	}
 }
 
 func warn(s screen, text, prefix string) {

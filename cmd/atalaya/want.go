@@ -15,7 +15,7 @@ func wantCommand(o *options) *cobra.Command {
 		Short: "Say that a container should be running, whatever its engine's autostart says; starts it if it is down",
 		Args:  cobra.ExactArgs(1), ValidArgsFunction: o.names,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.order(cmd, web.OrderRequest{Kind: health.OrderWant, Name: args[0]}, "%s should be running")
+			return o.order(cmd, web.OrderRequest{Kind: health.OrderWant, Name: args[0]}, said("should be running"))
 		},
 	}
 }
@@ -26,13 +26,18 @@ func unwantCommand(o *options) *cobra.Command {
 		Short: "Say that a container need not be running: it is left as it is, and opens no incident",
 		Args:  cobra.ExactArgs(1), ValidArgsFunction: o.names,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.order(cmd, web.OrderRequest{Kind: health.OrderUnwant, Name: args[0]}, "%s need not be running")
+			return o.order(cmd, web.OrderRequest{Kind: health.OrderUnwant, Name: args[0]}, said("need not be running"))
 		},
 	}
 }
 
+// said says the same of every container that an order was taken for.
+func said(what string) func(string, web.OrderReply) string {
+	return func(name string, _ web.OrderReply) string { return name + " " + what }
+}
+
 // order gives one order and tells what came of it, a line for each container.
-func (o *options) order(cmd *cobra.Command, q web.OrderRequest, says string) error {
+func (o *options) order(cmd *cobra.Command, q web.OrderRequest, says func(name string, r web.OrderReply) string) error {
 	if err := q.Validate(); err != nil {
 		return misused("%w", err)
 	}
@@ -55,7 +60,7 @@ func (o *options) order(cmd *cobra.Command, q web.OrderRequest, says string) err
 		r.Containers = []string{"every container that appears"}
 	}
 	for _, name := range r.Containers {
-		fmt.Fprintf(o.screen.out, says+", by %s\n", clean(name), clean(r.By))
+		fmt.Fprintf(o.screen.out, "%s, by %s\n", clean(says(name, r)), clean(r.By))
 	}
 	return nil
 }
