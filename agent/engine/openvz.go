@@ -170,15 +170,24 @@ func (o openvz) evidence(id string, _ health.Sighting) []Source {
 
 // vzEvidence are the files of vzctl about a container.
 func (h *vzHost) vzEvidence(id string, global map[string]string) []Source {
-	out := []Source{
-		{Name: "vz-lock.txt", Path: filepath.Join(h.file(global["LOCKDIR"]), id+".lck"), Volatile: true},
-		{Name: "user_beancounters.txt", Path: h.file("/proc/user_beancounters"), Volatile: true},
-		{Name: "vz-container.conf", Path: h.confPath(id)},
-		{Name: "vzctl.log", Path: h.file(global["LOGFILE"]), Tail: lxcLogTail},
-		{Name: "vz.conf", Path: h.file("/etc/vz/vz.conf")},
+	return h.there([]Source{
+		{Name: "vz-lock.txt", Path: filepath.Join(global["LOCKDIR"], id+".lck"), Volatile: true},
+		{Name: "user_beancounters.txt", Path: "/proc/user_beancounters", Volatile: true},
+		{Name: "vz-container.conf", Path: "/etc/vz/conf/" + id + ".conf"},
+		{Name: "vzctl.log", Path: global["LOGFILE"], Tail: lxcLogTail},
+		{Name: "vz.conf", Path: "/etc/vz/vz.conf"},
+	})
+}
+
+// there keeps the files of the host that are there, and puts them below the root. Those of another host are asked for by
+// commands, whether they are there or not.
+func (h *vzHost) there(files []Source) []Source {
+	if h.far() {
+		return files
 	}
-	kept := out[:0]
-	for _, s := range out {
+	kept := files[:0]
+	for _, s := range files {
+		s.Path = h.file(s.Path)
 		if _, err := os.Stat(s.Path); err == nil {
 			kept = append(kept, s)
 		}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"atalaya/agent/engine"
 	"atalaya/agent/health"
+	"atalaya/agent/hostexec"
 	"atalaya/cmd/atalaya-lab/scripted"
 )
 
@@ -30,6 +32,7 @@ func scriptedOpenVZ(t *testing.T) {
 		"locks": (*vzTest).locks, "beancounters": (*vzTest).beancounters, "faults": (*vzTest).faults, "starts that lie": (*vzTest).lies,
 		"one process": (*vzTest).oneProcess, "strange words": (*vzTest).strangeWords, "attribution": (*vzTest).attribution,
 		"guest reboot": (*vzTest).reboots, "dead": (*vzTest).lookAtDead, "other starts": (*vzTest).otherStarts, "evidence": (*vzTest).keeps,
+		"over ssh": (*vzTest).farAway, "our own lock": (*vzTest).ownLock, "exec": (*vzTest).execs,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -203,6 +206,15 @@ func (v *vzTest) whoStopped() {
 	if s := v.see(); s.State != health.Stopped || !strings.Contains(s.OnPurpose, "Stopping container") {
 		v.T.Errorf("a person stopped it: %+v", s)
 	}
+	log, err := os.ReadFile(v.File("/var/log/vzctl.log"))
+	if err != nil {
+		v.T.Fatal(err)
+	}
+	v.WriteFile("/var/log/vzctl.log", regexp.MustCompile(`(?m)^\d{4}`).ReplaceAllString(string(log), "2001"))
+	if s := v.see(); s.OnPurpose != "" { // the host's shutdown stops them all
+		v.T.Errorf("stopped before the host booted: %+v", s)
+	}
+	v.WriteFile("/var/log/vzctl.log", string(log))
 	v.person("vzctl", "start", "101")
 	v.Kill9("101")
 	if s := v.see(); s.State != health.Stopped || s.OnPurpose != "" || !strings.HasPrefix(s.Detail, "mounted") {
@@ -423,5 +435,124 @@ func (v *vzTest) keeps() {
 	}
 	if v.i.Place() == "" || len(v.i.Blind()) == 0 || len(v.i.Version()) == 0 {
 		v.T.Error("place, blind spots or version are missing")
+	}
+}
+
+// ownLock: the lock that a command of ours holds is no other's operation; a person's is.
+func (v *vzTest) ownLock() {
+	v.must(health.VerbKill)
+	v.Update("101", func(c *scripted.Container) { c.Keys["slow"] = "1s" })
+	locked := func() bool {
+		b, err := os.ReadFile(v.File("/vz/lock/101.lck"))
+		return err == nil && len(b) > 0
+	}
+	done := make(chan engine.Answer, 1)
+	go func() { done <- v.do(health.VerbStart) }()
+	eventually(v.T, "our start holds the lock", locked)
+	if s := find(v.T, list(v.T, v.i), "101"); s.Lock != nil && locked() {
+		v.T.Errorf("our own: %+v", s.Lock)
+	}
+	if a := <-done; a.Err != "" {
+		v.T.Fatalf("%+v", a)
+	}
+	v.must(health.VerbKill)
+	person := exec.Command(filepath.Join(v.Bin(), "vzctl"), "start", "101")
+	if err := person.Start(); err != nil {
+		v.T.Fatal(err)
+	}
+	defer func() { _ = person.Wait() }()
+	eventually(v.T, "a person's lock is seen", func() bool {
+		l := v.see().Lock
+		return l != nil && !l.Dead && l.Holder.PID == person.Process.Pid && strings.HasSuffix(l.Operation, "vzctl start 101")
+	})
+}
+
+func (v *vzTest) execs() {
+	for _, argv := range [][]string{{"echo", "it's", "$HOME"}, {"printf", "%s|", "a b", "", "--x"}} {
+		out := v.i.Exec(context.Background(), "101", argv, time.Minute)
+		want, err := exec.Command(argv[0], argv[1:]...).Output()
+		if err != nil || string(out.Stdout) != string(want) || out.Exit != 0 {
+			v.T.Errorf("%q: %q, exit %d, want %q (%v)", argv, out.Stdout, out.Exit, want, err)
+		}
+	}
+}
+
+// elsewhere is a Runner to another host, the scripted one: paths on its command lines are that host's.
+type elsewhere struct {
+	engine.Runner
+	root string
+}
+
+func (e elsewhere) Read(ctx context.Context, c hostexec.Command) hostexec.Transcript {
+	c.Argv = slices.Clone(c.Argv)
+	for n, a := range c.Argv {
+		if n > 0 && (strings.HasPrefix(a, "/vz/") || strings.HasPrefix(a, "/var/log/")) {
+			c.Argv[n] = filepath.Join(e.root, a)
+		}
+	}
+	return e.Runner.Read(ctx, c)
+}
+
+func openElsewhere(t *testing.T, h *scripted.Host, name string) *engine.Instance {
+	t.Helper()
+	r := elsewhere{hostexec.New(hostexec.Options{Dir: t.TempDir(), Place: hostexec.PlaceDirect}), h.Root()}
+	i, err := engine.Open(engine.Spec{Engine: name, SSH: "root@old", Bin: h.Bin(), RunDir: t.TempDir()}, r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
+// farAway is where most of OpenVZ is: on a host whose kernel is too old for the agent.
+func (v *vzTest) farAway() {
+	v.i = openElsewhere(v.T, v.Host, "openvz")
+	v.Make("web2", made{})
+	l := list(v.T, v.i)
+	if s := find(v.T, l, "101"); s.State != health.Running || s.Name != "web1" || s.Autostart != health.Yes || s.Init.PID != 0 || len(s.Addrs) != 2 {
+		v.T.Errorf("%+v", s)
+	}
+	v.RemoveFile(scripted.VZPrivate("102"))
+	if s := look(v.T, v.i, "102"); s.State != health.Missing {
+		v.T.Errorf("vanished: %+v", s)
+	}
+	if s := look(v.T, v.i, "999"); s.State != health.Missing {
+		v.T.Errorf("nobody: %+v", s)
+	}
+	v.Kill9("101")
+	if s := v.see(); s.State != health.Stopped || s.OnPurpose != "" {
+		v.T.Errorf("it died: %+v", s)
+	}
+	v.must(health.VerbStart)
+	v.see()
+	v.must(health.VerbStop)
+	if s := v.see(); s.State != health.Stopped || s.OnPurpose != "" {
+		v.T.Errorf("we stopped it: %+v", s)
+	}
+	v.must(health.VerbStart)
+	v.see()
+	v.person("vzctl", "stop", "101")
+	if s := v.see(); !strings.Contains(s.OnPurpose, "Stopping container") {
+		v.T.Errorf("a person stopped it: %+v", s)
+	}
+	v.WriteFile("/vz/lock/101.lck", fmt.Sprintf("%d\nbackup\n", os.Getpid()))
+	if l := v.see().Lock; l == nil || l.Dead || l.Operation != "backup" {
+		v.T.Errorf("locked: %+v", l)
+	}
+	v.WriteFile("/vz/lock/101.lck", "4194305\n\n")
+	if l := v.see().Lock; l == nil || !l.Dead {
+		v.T.Errorf("stale: %+v", l)
+	}
+	for _, s := range v.i.Evidence("101", health.Sighting{}) {
+		if s.Path != "" || strings.Contains(strings.Join(s.Argv, " "), "another-host") {
+			v.T.Errorf("%+v", s)
+		}
+	}
+	v.Fault(scripted.Fault{On: "vzlist", Do: scripted.Answer, Reply: "list-broken-host"})
+	if l, err := v.i.List(context.Background(), nil); err == nil {
+		v.T.Errorf("broken: %+v", l)
+	}
+	v.Fault(scripted.Fault{On: "vzlist", Do: scripted.Answer, Reply: "list-none"})
+	if l := list(v.T, v.i); len(l.Containers) != 0 {
+		v.T.Errorf("none: %+v", l)
 	}
 }

@@ -74,6 +74,9 @@ func (o openvz) empty(said string) bool {
 	if strings.TrimSpace(said) != "Container(s) not found" {
 		return false
 	}
+	if o.far() {
+		return true
+	}
 	if _, err := os.ReadDir(o.file("/etc/vz/conf")); err != nil {
 		return false
 	}
@@ -110,7 +113,7 @@ func (o openvz) look(ctx context.Context, id string, dead health.Process) (healt
 	}
 	for _, r := range rows {
 		if string(*r.ID) == id {
-			return o.sighting(id, r, o.global(), o.beancounters()[id]), nil
+			return o.fromAfar(ctx, o.sighting(id, r, o.global(), o.beancounters()[id])), nil
 		}
 	}
 	return o.absent(id), nil
@@ -124,7 +127,7 @@ func (o openvz) lookList(ctx context.Context, id string) (health.Sighting, error
 	}
 	for _, s := range l.Containers {
 		if s.Ref.ID == id {
-			return s, nil
+			return o.fromAfar(ctx, s), nil
 		}
 	}
 	return o.absent(id), nil
@@ -212,6 +215,7 @@ func (h *vzHost) runs(s *health.Sighting, id string, counters map[string]uint64)
 		return
 	}
 	h.truthful(id)
+	h.sawRunning(id, s.At)
 	s.Init = p
 	s.Detail = h.refused(id, p, counters)
 }

@@ -50,6 +50,14 @@ func openVirtuozzo(s Spec, r Runner) (*tool, error) {
 	v.known.rows, v.known.downs, v.known.foreign, v.known.auto = map[string]prlRow{}, map[string]vz7Down{}, map[string]bool{}, map[string]health.Tri{}
 	v.keyOf = v.idOf
 	read := v.read(v.readAnswer)
+	blind := []string{
+		"Whether a VM starts with the host is known only after it was looked at: the list does not tell.",
+		"The process of a VM is not known: its deaths are noticed by the dispatcher's events and by polling.",
+		"After a backup that failed the dispatcher keeps the container's lock, and it looks held until that is restarted.",
+	}
+	if s.far() {
+		blind = append(blind, "Locks, the mark .running and the vendor's HA (shaman) are not seen: what they forbid, vzctl itself must refuse.")
+	}
 	return &tool{
 		verbs: map[health.Verb]verb{
 			health.VerbStart: {argv: v.start, limit: 5 * time.Minute, slack: 10 * time.Second, read: read},
@@ -62,11 +70,7 @@ func openVirtuozzo(s Spec, r Runner) (*tool, error) {
 		meaning: v.meaning, files: vzFiles("prlctl", "vzctl", "pmigrate", "vzmigrate"), evidence: v.evidence,
 		hint:   func(id string) string { return v.hint(v.envOf(id)) },
 		events: v.events, version: v.argv("prlctl", "--version"), units: []string{"vz.service", "prl-disp.service"}, autostarter: "prl-disp.service",
-		blind: []string{
-			"Whether a VM starts with the host is known only after it was looked at: the list does not tell.",
-			"The process of a VM is not known: its deaths are noticed by the dispatcher's events and by polling.",
-			"After a backup that failed the dispatcher keeps the container's lock, and it looks held until that is restarted.",
-		},
+		blind: blind,
 	}, nil
 }
 
@@ -181,13 +185,11 @@ func (v *virtuozzo) evidence(id string, _ health.Sighting) []Source {
 		out = append(out, v.vzEvidence(v.envOf(id), v.global())...)
 	}
 	// Those that the vendor's own problem report gathers (OpenVZ/prl-disp-service CDspProblemReportHelper.cpp).
+	var logs []Source
 	for _, log := range []string{"prl-disp.log", "ploop.log", "pcompact.log", "shaman.log", "pdrs.log"} {
-		path := v.file("/var/log/" + log)
-		if _, err := os.Stat(path); err == nil {
-			out = append(out, Source{Name: log, Path: path, Tail: lxcLogTail})
-		}
+		logs = append(logs, Source{Name: log, Path: "/var/log/" + log, Tail: lxcLogTail})
 	}
-	return out
+	return append(out, v.there(logs)...)
 }
 
 // events follows the dispatcher. Its monitor ends when its standard input does.

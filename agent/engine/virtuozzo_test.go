@@ -29,6 +29,7 @@ func scriptedVirtuozzo(t *testing.T) {
 		"events": (*prlTest).events, "VMs": (*prlTest).vms, "an EnvID of old": (*prlTest).oldID, "faults": (*prlTest).faults,
 		"starts that lie": (*prlTest).lies, "file system error": (*prlTest).fserror, "dead": (*prlTest).lookAtDead,
 		"attribution": (*prlTest).attribution, "one process": (*prlTest).oneProcess, "unescaped": (*prlTest).unescaped, "evidence": (*prlTest).keeps,
+		"over ssh": (*prlTest).farAway,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -524,5 +525,31 @@ func (v *prlTest) keeps() {
 	}
 	if v.i.Place() == "" || len(v.i.Blind()) == 0 || len(v.i.Version()) == 0 {
 		v.T.Error("place, blind spots or version are missing")
+	}
+}
+
+// farAway: over ssh nothing is read from files, and the dispatcher is asked for what they would tell.
+func (v *prlTest) farAway() {
+	v.Update(v.id, func(c *scripted.Container) { c.Keys["autostart"] = "on" })
+	v.i = openElsewhere(v.T, v.Host, "virtuozzo")
+	if s := v.listed(); s.State != health.Running || s.Name != "web1" || s.Init.PID != 0 || s.Autostart != health.Maybe {
+		v.T.Errorf("list: %+v", s)
+	}
+	if s := v.see(); s.State != health.Running || s.Autostart != health.Yes {
+		v.T.Errorf("look: %+v", s)
+	}
+	v.Kill9(v.id)
+	if s := v.listed(); s.State != health.Stopped || s.Autostart != health.Yes {
+		v.T.Errorf("it died: %+v", s)
+	}
+	v.must(health.VerbStart)
+	v.Fault(scripted.Fault{On: "prlctl", Do: scripted.Answer, Reply: "list-nodispatcher"})
+	if s := v.see(); s.State != health.Running {
+		v.T.Errorf("without a dispatcher: %+v", s)
+	}
+	v.Heal()
+	v.DestroyVZ7(v.id)
+	if s := v.see(); s.State != health.Missing {
+		v.T.Errorf("deleted: %+v", s)
 	}
 }

@@ -150,14 +150,14 @@ func (v *virtuozzo) look(ctx context.Context, id string, dead health.Process) (h
 	if s, ok := v.lookDead(id, dead); ok {
 		return s, nil
 	}
-	vm := v.isVM(id)
+	vm := v.isVM(id) || v.far() // there, its configuration cannot be read here
 	argv := v.argv("prlctl", "list", "-a", "-j", "-o", prlFields, id)
 	if vm {
 		argv = v.argv("prlctl", "list", "-i", "-j", id)
 	}
 	t, err := v.ask(ctx, argv)
 	switch {
-	case prlDeaf(t) && !vm:
+	case prlDeaf(t) && !v.isVM(id):
 		return v.lookWithout(ctx, id, t)
 	case err != nil && strings.Contains(string(t.Stderr), "Failed to get VM config"):
 		return v.absent(id), nil

@@ -43,7 +43,7 @@ func (v *virtuozzo) sighting(r prlRow, files vz7Files, read func(string) (health
 		s.Addrs = vzAddrs(r.IP)
 	}
 	s.Supervisor = v.supervisor(r, s.State, files.global)
-	if r.Type == "VM" {
+	if r.Type == "VM" || v.far() {
 		v.known.Lock()
 		s.Autostart = v.known.auto[id]
 		v.known.Unlock()

@@ -34,6 +34,7 @@ type vzHost struct {
 	confs map[string]vzConf
 	log   vzLogRead
 	fails map[string]vzFails
+	ran   map[string]time.Time // when it was last seen running
 	own   map[string]ownRun    // the last command of ours about it
 	lies  map[string]time.Time // since when a container has been called running whose init is gone
 	stuck map[string]bool      // vzctl could not end what is left of it
@@ -62,7 +63,7 @@ type vzFails struct {
 func newVZHost(s Spec, r Runner, pidFile string) *vzHost {
 	return &vzHost{
 		base: base{spec: s, run: r}, pidFile: pidFile, keyOf: func(id string) string { return id }, confs: map[string]vzConf{}, fails: map[string]vzFails{},
-		own: map[string]ownRun{}, lies: map[string]time.Time{}, stuck: map[string]bool{},
+		own: map[string]ownRun{}, ran: map[string]time.Time{}, lies: map[string]time.Time{}, stuck: map[string]bool{},
 	}
 }
 
@@ -257,6 +258,19 @@ func (h *vzHost) cannotStop(id string) {
 	h.stuck[id] = true
 }
 
+// sawRunning and lastRan keep when a container was last seen running.
+func (h *vzHost) sawRunning(id string, at time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ran[id] = at
+}
+
+func (h *vzHost) lastRan(id string) time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ran[id]
+}
+
 // forget drops what is known of containers that are gone.
 func (h *vzHost) forget(listed map[string]bool) {
 	h.mu.Lock()
@@ -265,6 +279,7 @@ func (h *vzHost) forget(listed map[string]bool) {
 		if !listed[id] {
 			delete(h.confs, id)
 			delete(h.fails, id)
+			delete(h.ran, id)
 			delete(h.lies, id)
 			delete(h.stuck, id)
 		}

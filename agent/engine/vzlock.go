@@ -117,6 +117,14 @@ func (h *vzHost) ourStop(id string, at time.Time) bool {
 	return !at.Before(from.Add(-2*time.Second)) && !at.After(to.Add(2*time.Second)) // the log has whole seconds
 }
 
+// ownUnderWay tells whether a command of ours about a container has not ended.
+func (h *vzHost) ownUnderWay(key string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	o, ok := h.own[key]
+	return ok && o.to.IsZero()
+}
+
 // endedByUs tells whether what is down was ended by a command of ours: it was last seen running at ran.
 func (h *vzHost) endedByUs(key string, ran time.Time) bool {
 	h.mu.Lock()

@@ -15,7 +15,7 @@ import (
 // (upstream kernels: kolyshkin/vzctl src/lib/hooks_ct.c).
 //
 // Keys of a container: "onboot" (true, false or null) and "disabled" (true or false) as its JSON prints them, "fails" (the
-// reply that a start answers with), "stuck" (a stop cannot end it). States: running, stopped, mounted, suspended.
+// reply that a start answers with), "slow" (how long a start takes), "stuck" (a stop cannot end it). States: running, stopped, mounted, suspended.
 func openvz() player {
 	return player{tools: map[string]func(*Call) int{"vzlist": vzlist, "vzctl": vzctl}, prepare: prepareOpenVZ}
 }
@@ -158,6 +158,9 @@ func vzctl(c *Call) int {
 	code = 20
 	switch verb {
 	case "start":
+		if slow, err := time.ParseDuration(k.Key("slow")); err == nil {
+			time.Sleep(slow) // under its lock
+		}
 		code = c.vzStart(k, stale)
 	case "stop":
 		code = c.vzStop(k)
@@ -262,6 +265,9 @@ func (c *Call) vzRestart(k *Container) int {
 func vzExec(c *Call, k Container, line string) int {
 	if !k.Alive() {
 		return c.Reply("exec-stopped", View{Container: &k})
+	}
+	if c.Args[0] != "--quiet" { // as in samples/vzctl-upstream-session.txt "$ vzctl exec2 102 exit 3"
+		c.out.WriteString("Directory /proc/vz not found, assuming non-OpenVZ kernel\n")
 	}
 	cmd := exec.Command("/bin/sh", "-c", line)
 	cmd.Stdout, cmd.Stderr = &c.out, &c.err
