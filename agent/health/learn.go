@@ -25,6 +25,9 @@ func (m *machine) learn(g Sighting) {
 		m.s.Autostart = g.Autostart
 	}
 	m.s.Lock, m.s.Supervisor, m.s.Finished, m.s.OnPurpose = copied(g.Lock), g.Supervisor, g.Finished, g.OnPurpose
+	if g.OnPurpose != "" && m.s.Host.Going {
+		m.s.Overruled = true // the host's shutdown, or its engine's, asked each of them to stop
+	}
 	m.s.Overruled = m.s.Overruled && (g.State != Running || m.s.Phase == Stopping) // the next stop is another one
 	m.life(g)
 	m.s.RunState, m.s.Detail = g.State, g.Detail
