@@ -23,7 +23,7 @@ type Options struct {
 	Agent    string        // the agent's binary
 	Lab      string        // the lab's own, which is the floor too
 	UnitFile string        // atalaya.service
-	Only     []string      // of kills, unit, rest, probes; empty: all
+	Only     []string      // of Parts; empty: all
 	Kills    int           // per contender
 	Windows  int           // measured windows; medians of them are printed
 	Window   time.Duration // one window; a multiple of the 10 s of polls and probes
@@ -32,7 +32,7 @@ type Options struct {
 }
 
 // Parts are the names that Options.Only takes.
-func Parts() []string { return []string{"kills", "unit", "rest", "probes"} }
+func Parts() []string { return []string{"kills", "unit", "rest", "probes", "engines"} }
 
 const (
 	probeEvery = 10 * time.Second
@@ -60,7 +60,7 @@ func Run(ctx context.Context, o Options) error {
 	parts := []struct {
 		name    string
 		measure func(context.Context) error
-	}{{"kills", r.kills}, {"unit", r.unit}, {"rest", r.rest}, {"probes", r.probes}}
+	}{{"kills", r.kills}, {"unit", r.unit}, {"rest", r.rest}, {"probes", r.probes}, {"engines", r.engines}}
 	for _, p := range parts {
 		if len(o.Only) > 0 && !slices.Contains(o.Only, p.name) {
 			continue
