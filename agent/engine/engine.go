@@ -65,7 +65,7 @@ func kinds() []kind {
 	return []kind{
 		{name: "custom", open: openCustom},
 		{name: "proxmox", discover: discoverProxmox, open: openProxmox, covers: []Spec{{Engine: "lxc", Path: pveLXCPath}}},
-		{name: "virtuozzo", discover: discoverVirtuozzo, open: openVirtuozzo},
+		{name: "virtuozzo", discover: discoverVirtuozzo, open: openVirtuozzo, covers: []Spec{{Engine: "libvirt"}}}, // its VMs are libvirt's, and the dispatcher's
 		{name: "openvz", discover: discoverOpenVZ, open: openOpenVZ},
 		{name: "docker", discover: discoverDocker, open: openDocker},
 		{name: "podman", discover: discoverPodman, open: openPodman},
