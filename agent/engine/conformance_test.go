@@ -72,6 +72,7 @@ func engines() []subject {
 		{name: "podman", yard: newOCIYard("podman", rig.NewPodman), gone: health.Removed, marks: true, nobody: strings.Repeat("0", 64), startExit: 125, cannot: cannot{autostart: true}},
 		{name: "virtuozzo", yard: newVirtuozzoYard, broken: health.Broken, gone: health.Removed, marks: true, nobody: "00000000-0000-0000-0000-000000000000",
 			links: func(yard) []string { return []string{"vzbr0", "venet0"} }, comm: hostComm(), startExit: 255, killsDead: true},
+		{name: "lxd", yard: newLXDYard, gone: health.Removed, marks: true, links: func(y yard) []string { return []string{y.(*lxdYard).Bridge()} }},
 		{name: "custom by lines", yard: newLXCYard(openLines), broken: health.Missing, gone: health.Missing, option: "--help"},
 		{name: "custom by JSON", yard: newLXCYard(openJSON), broken: health.Broken, gone: health.Missing, marks: true, option: "--help"},
 		proxmoxCTs(),

@@ -68,6 +68,9 @@ func (i *Instance) Do(ctx context.Context, v health.Verb, id string, limit time.
 	log := readLog(c.log)
 	a := how.read(t, log)
 	a.Transcript, a.Log = t, log
+	if how.after != nil {
+		how.after(ctx, c, &a)
+	}
 	if a.Cause == "" && (t.TimedOut || t.Abandoned) && i.tool.hint != nil {
 		a.Cause = i.tool.hint(id)
 	}

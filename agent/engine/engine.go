@@ -37,7 +37,7 @@ const maxList = 4 << 20
 type Spec struct {
 	Engine   string        // "lxc", "custom"
 	Instance string        // name of this one among several; empty: the default
-	Path     string        // lxc: the lxcpath, absolute
+	Path     string        // lxc: the lxcpath; lxd, incus: the daemon's folder; absolute
 	URI      string        // libvirt: the connection, such as "qemu:///system"
 	Args     []string      // docker, podman, …: put between the tool and its command, such as "--host=unix:///run/other.sock"
 	Env      []string      // "NAME=value" for every command of the tool
@@ -65,8 +65,10 @@ func kinds() []kind {
 	return []kind{
 		{name: "custom", open: openCustom},
 		{name: "proxmox", discover: discoverProxmox, open: openProxmox, covers: []Spec{{Engine: "lxc", Path: pveLXCPath}}},
-		{name: "virtuozzo", discover: discoverVirtuozzo, open: openVirtuozzo},
+		{name: "virtuozzo", discover: discoverVirtuozzo, open: openVirtuozzo, covers: []Spec{{Engine: "libvirt"}}}, // its VMs are libvirt's, and the dispatcher's
 		{name: "openvz", discover: discoverOpenVZ, open: openOpenVZ},
+		{name: "lxd", discover: discoverLXD, open: openLXD, covers: dialectLXD().covers()},
+		{name: "incus", discover: discoverIncus, open: openIncus, covers: dialectIncus().covers()},
 		{name: "docker", discover: discoverDocker, open: openDocker},
 		{name: "podman", discover: discoverPodman, open: openPodman},
 		{name: "lxc", discover: discoverLXC, open: openLXC},
@@ -168,11 +170,12 @@ type tool struct {
 // A verb is how a tool is told to do one thing.
 type verb struct {
 	argv   func(c call) ([]string, error)
-	before func(context.Context, call)   // nil: nothing; what has to be done for the command to work
-	least  func(id string) time.Duration // nil: none; what the container itself asks to be given
-	limit  time.Duration                 // when the caller states none
-	slack  time.Duration                 // beyond the limit, until the command itself is taken as hung
-	log    bool                          // it writes a log file of its own, call.log
+	before func(context.Context, call)          // nil: nothing; what has to be done for the command to work
+	after  func(context.Context, call, *Answer) // nil: nothing; may ask for a cause that the command's own words hide
+	least  func(id string) time.Duration        // nil: none; what the container itself asks to be given
+	limit  time.Duration                        // when the caller states none
+	slack  time.Duration                        // beyond the limit, until the command itself is taken as hung
+	log    bool                                 // it writes a log file of its own, call.log
 	read   func(t hostexec.Transcript, log []byte) Answer
 }
 

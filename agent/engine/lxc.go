@@ -63,6 +63,11 @@ func openLXC(s Spec, r Runner) (*tool, error) {
 		},
 		checkID: checkID, list: l.list, look: l.look, defined: l.defined, place: l.place, exec: l.exec,
 		meaning: l.meaning, files: lxcFiles(), evidence: l.evidence, hint: l.hint,
+		version: []string{"lxc-ls", "--version"},
+		blind: []string{
+			"A guest that powers itself off looks like one that died.",
+			"LXC keeps no record of who stopped a container: a stop while no agent runs has an unknown cause.",
+		},
 		units: []string{"lxc.service", "lxc-net.service"}, autostarter: l.autostarter(),
 	}, nil
 }

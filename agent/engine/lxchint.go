@@ -15,9 +15,12 @@ import (
 
 // What /proc tells of a container whose tools do not answer. Only read when something is wrong: it looks at every process.
 
-// hint says why a command about a container may hang: its monitor is stopped, a hook runs on, its lock file is held.
-func (l *lxc) hint(id string) string {
-	monitor := lxcMonitor(l.path, id)
+func (l *lxc) hint(id string) string { return lxcHint(l.path, id) }
+
+// lxcHint says why a command about a container of liblxc may hang: its monitor is stopped, a hook runs on, its lock file
+// is held.
+func lxcHint(path, id string) string {
+	monitor := lxcMonitor(path, id)
 	if monitor != 0 {
 		if s, ok := readStat(monitor); ok && (s.state == 'T' || s.state == 't') {
 			return fmt.Sprintf("its monitor, process %d, is stopped: continue it with kill -CONT %d", monitor, monitor)
@@ -29,7 +32,7 @@ func (l *lxc) hint(id string) string {
 			}
 		}
 	}
-	lock := filepath.Join("/run/lxc/lock", l.path, "."+id)
+	lock := filepath.Join("/run/lxc/lock", path, "."+id)
 	if held(lock) {
 		return fmt.Sprintf("its lock file %q is held by another process", lock)
 	}

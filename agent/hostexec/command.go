@@ -122,3 +122,7 @@ func executable(path string) error {
 	}
 	return nil
 }
+
+// LookPath gives the absolute path of a command of this host, as Host finds it, whatever PATH this process has; or says
+// why there is none.
+func LookPath(name string) (string, error) { return Command{Argv: []string{name}}.lookup() }

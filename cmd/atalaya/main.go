@@ -93,7 +93,7 @@ func root(o *options) *cobra.Command {
 	cmd.PersistentFlags().StringVarP(&o.config, "config", "c", "", "configuration file (default /etc/atalaya/atalaya.yaml, if it exists)")
 	cmd.PersistentFlags().StringVarP(&o.output, "output", "o", "table", "how to print: table or json")
 	complete(cmd, "output", "table", "json")
-	cmd.AddCommand(runCommand(o), checkCommand(o), statusCommand(o), wantCommand(o), unwantCommand(o), holdCommand(o), releaseCommand(o),
+	cmd.AddCommand(runCommand(o), checkCommand(o), doctorCommand(o), statusCommand(o), wantCommand(o), unwantCommand(o), holdCommand(o), releaseCommand(o),
 		incidentsCommand(o), evidenceCommand(o), outboxCommand(o), configCommand(o), versionCommand(o))
 	return cmd
 }

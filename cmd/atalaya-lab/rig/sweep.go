@@ -78,6 +78,9 @@ func sweepFolder(dir string) error {
 	if err := endOCI(dir); err != nil {
 		return err
 	}
+	if err := endLXD(dir); err != nil {
+		return err
+	}
 	if err := unmountBelow(dir); err != nil {
 		return err
 	}

@@ -30,8 +30,8 @@ type skipper interface {
 // Require says which of the named things this machine lacks. Without them the test
 // is skipped on a person's machine and fails under CI=true, where nothing may be
 // left out. What can be named: "root", or any command that must be on the PATH,
-// with "lxc" short for lxc-start, "busybox" for a static busybox, and "docker" and
-// "podman" for all that their rigs need.
+// with "lxc" short for lxc-start, "busybox" for a static busybox, and "docker",
+// "podman" and "lxd" for all that their rigs need.
 func Require(t skipper, what ...string) {
 	t.Helper()
 	lacks := Lacking(what...)
@@ -55,6 +55,11 @@ func Lacking(what ...string) (lacks []string) {
 			}
 		case "lxc":
 			lacks = append(lacks, lackingCommand("lxc-start", "lxc")...)
+		case "lxd":
+			lacks = append(lacks, lackingCommand("/usr/bin/lxd", "lxd")...)
+			lacks = append(lacks, lackingCommand("mksquashfs", "squashfs-tools")...)
+			lacks = append(lacks, lackingCommand("setfacl", "acl")...)
+			lacks = append(lacks, lackingCommand("setfattr", "attr")...)
 		case "docker":
 			lacks = append(lacks, lackingCommand("/usr/sbin/dockerd", "docker.io")...)
 			lacks = append(lacks, lackingCommand("/usr/bin/docker", "docker.io")...)
