@@ -93,7 +93,8 @@ func kill(pid int, start uint64) {
 	}
 }
 
-// startOf reads the start time of a process that lives (see proc_pid_stat(5)); a zombie does not.
+// startOf reads the start time of a process that lives (see proc_pid_stat(5)); a zombie does not, once its last thread has
+// ended.
 func startOf(pid int) (uint64, bool) {
 	if pid <= 0 {
 		return 0, false
@@ -103,7 +104,7 @@ func startOf(pid int) (uint64, bool) {
 		return 0, false
 	}
 	f := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
-	if len(f) < 20 || string(f[0]) == "Z" || string(f[0]) == "X" {
+	if len(f) < 20 || string(f[0]) == "Z" && (string(f[17]) == "0" || string(f[17]) == "1") || string(f[0]) == "X" {
 		return 0, false
 	}
 	n, err := strconv.ParseUint(string(f[19]), 10, 64)
