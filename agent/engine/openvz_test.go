@@ -46,10 +46,10 @@ func scriptedOpenVZ(t *testing.T) {
 
 // person runs a command of vzctl as somebody at the keyboard would.
 func (v *vzTest) person(argv ...string) string {
-	v.T.Helper()
+	v.Helper()
 	out, err := exec.Command(filepath.Join(v.Bin(), argv[0]), argv[1:]...).CombinedOutput()
 	if err != nil {
-		v.T.Fatalf("%q: %v: %s", argv, err, out)
+		v.Fatalf("%q: %v: %s", argv, err, out)
 	}
 	return string(out)
 }
@@ -59,13 +59,13 @@ func (v *vzTest) do(verb health.Verb) engine.Answer {
 }
 
 func (v *vzTest) must(verb health.Verb) {
-	v.T.Helper()
+	v.Helper()
 	if a := v.do(verb); a.Err != "" || a.Already {
-		v.T.Fatalf("%s: %+v", verb, a)
+		v.Fatalf("%s: %+v", verb, a)
 	}
 }
 
-func (v *vzTest) see() health.Sighting { v.T.Helper(); return look(v.T, v.i, "101") }
+func (v *vzTest) see() health.Sighting { v.Helper(); return look(v.T, v.i, "101") }
 
 // seed is the story that the project was born from, as samples/vzctl-cannot-stop-or-restart.txt has it: a container that
 // can neither be started nor stopped nor restarted, while its status says that it runs.
@@ -73,30 +73,30 @@ func (v *vzTest) seed() {
 	v.Kill9("101")
 	v.Update("101", func(c *scripted.Container) { c.Says, c.Keys["stuck"] = "running", "1" })
 	if s := v.see(); s.State != health.Unknown || !strings.Contains(s.Detail, "just ending") {
-		v.T.Errorf("at first: %+v", s)
+		v.Errorf("at first: %+v", s)
 	}
 	if a := v.do(health.VerbStart); !a.Already || a.Err != "" || a.Transcript.Exit != 32 {
-		v.T.Errorf("start: %+v", a)
+		v.Errorf("start: %+v", a)
 	}
 	const cause = "Failed to wait for CT tasks to die (exit 33: it cannot be stopped)"
 	if a := v.do(health.VerbKill); a.Transcript.Exit != 33 || a.Cause != cause {
-		v.T.Errorf("kill: %+v", a)
+		v.Errorf("kill: %+v", a)
 	}
 	if a := v.do(health.VerbRestart); a.Transcript.Exit != 33 || a.Cause != cause {
-		v.T.Errorf("restart: %+v", a)
+		v.Errorf("restart: %+v", a)
 	}
 	for _, s := range []health.Sighting{v.see(), find(v.T, list(v.T, v.i), "101")} {
 		if s.State != health.Broken || s.Init.PID != 0 || !strings.Contains(s.Detail, "can be neither started nor stopped") {
-			v.T.Errorf("nothing helps: %+v", s)
+			v.Errorf("nothing helps: %+v", s)
 		}
 	}
 	v.Update("101", func(c *scripted.Container) { c.Says, c.Keys["stuck"] = "", "" }) // the obstacle is gone
 	if s := v.see(); s.State != health.Stopped || !strings.HasPrefix(s.Detail, "mounted") || s.OnPurpose != "" {
-		v.T.Errorf("afterwards: %+v", s)
+		v.Errorf("afterwards: %+v", s)
 	}
 	v.must(health.VerbStart)
 	if s := v.see(); s.State != health.Running || s.Init.PID != v.InitPID("web1") {
-		v.T.Errorf("healed: %+v", s)
+		v.Errorf("healed: %+v", s)
 	}
 }
 
@@ -114,18 +114,18 @@ func (v *vzTest) causes() {
 	} {
 		v.Fault(scripted.Fault{On: "vzctl start 101", Do: scripted.Answer, Reply: reply})
 		if a := v.do(health.VerbStart); a.Err == "" || a.Already || a.Cause != want {
-			v.T.Errorf("%s: %+v, want the cause %q", reply, a, want)
+			v.Errorf("%s: %+v, want the cause %q", reply, a, want)
 		}
 	}
 	v.Heal()
 	if a := v.do(health.VerbStop); a.Err != "" {
-		v.T.Errorf("stop of what does not run exits 0: %+v", a)
+		v.Errorf("stop of what does not run exits 0: %+v", a)
 	}
 	if out := v.i.Exec(context.Background(), "101", []string{"true"}, time.Minute); out.Exit != 31 {
-		v.T.Errorf("exec in what does not run: %+v", out)
+		v.Errorf("exec in what does not run: %+v", out)
 	}
 	if v.i.Limit(health.VerbStop) <= 2*time.Minute {
-		v.T.Errorf("a stop waits for 120 s inside, and is given %v", v.i.Limit(health.VerbStop))
+		v.Errorf("a stop waits for 120 s inside, and is given %v", v.i.Limit(health.VerbStop))
 	}
 }
 
@@ -133,19 +133,19 @@ func (v *vzTest) brokenHost() {
 	v.Fault(scripted.Fault{On: "vzlist", Do: scripted.Answer, Reply: "list-broken-host"})
 	_, err := v.i.List(context.Background(), nil)
 	if err == nil || !strings.Contains(err.Error(), "printed nothing") || !strings.Contains(err.Error(), "/proc/vz/veinfo") {
-		v.T.Errorf("list: %v", err)
+		v.Errorf("list: %v", err)
 	}
 	if s, err := v.i.Look(context.Background(), "101", health.Process{}); err == nil {
-		v.T.Errorf("look: %+v", s)
+		v.Errorf("look: %+v", s)
 	}
 	v.Fault(scripted.Fault{On: "vzlist", Do: scripted.Answer, Reply: "list-none"})
 	if l, err := v.i.List(context.Background(), nil); err == nil {
-		v.T.Errorf("no containers, and a configuration: %+v", l)
+		v.Errorf("no containers, and a configuration: %+v", l)
 	}
 	v.Heal()
 	v.DestroyVZ("101")
 	if l := list(v.T, v.i); len(l.Containers) != 0 {
-		v.T.Errorf("%+v", l)
+		v.Errorf("%+v", l)
 	}
 }
 
@@ -160,22 +160,22 @@ func (v *vzTest) invalidJSON() {
 	}
 	l := list(v.T, v.i)
 	if web1 := find(v.T, l, "101"); web1.State != health.Running || web1.Name != "web1" || len(web1.Addrs) != 2 || web1.Autostart != health.Yes || web1.Mark == "" {
-		v.T.Errorf("%+v", web1)
+		v.Errorf("%+v", web1)
 	}
 	if s := find(v.T, l, "102"); s.State != health.Stopped || s.Name != `19" rack` || s.Autostart != health.Yes {
-		v.T.Errorf("%+v", s)
+		v.Errorf("%+v", s)
 	}
 	if s := find(v.T, l, "103"); s.State != health.Paused || s.Detail != "suspended" || s.Autostart != health.Maybe {
-		v.T.Errorf("%+v", s)
+		v.Errorf("%+v", s)
 	}
 	if s := find(v.T, l, "104"); s.State != health.Stopped || s.Autostart != health.No || !strings.Contains(s.OnPurpose, "DISABLED") {
-		v.T.Errorf("%+v", s)
+		v.Errorf("%+v", s)
 	}
 	if len(l.Notes) != 1 || len(list(v.T, v.i).Notes) != 0 {
-		v.T.Errorf("notes %q, and again %q", l.Notes, list(v.T, v.i).Notes)
+		v.Errorf("notes %q, and again %q", l.Notes, list(v.T, v.i).Notes)
 	}
 	if s := look(v.T, v.i, "102"); s.State != health.Stopped || s.Name != `19" rack` {
-		v.T.Errorf("look: %+v", s)
+		v.Errorf("look: %+v", s)
 	}
 }
 
@@ -183,60 +183,60 @@ func (v *vzTest) vanishes() {
 	v.Make("web2", made{})
 	v.RemoveFile(scripted.VZPrivate("102"))
 	if s := peek(list(v.T, v.i), "102"); s != nil || !v.i.Defined("102") {
-		v.T.Errorf("%+v, defined %v", s, v.i.Defined("102"))
+		v.Errorf("%+v, defined %v", s, v.i.Defined("102"))
 	}
 	if s := look(v.T, v.i, "102"); s.State != health.Missing || !strings.Contains(s.Detail, "private area") {
-		v.T.Errorf("%+v", s)
+		v.Errorf("%+v", s)
 	}
 	if a := v.i.Do(context.Background(), health.VerbStart, "102", 0); a.Transcript.Exit != 43 || !strings.Contains(a.Cause, "/vz/private/102 does not exist") {
-		v.T.Errorf("%+v", a)
+		v.Errorf("%+v", a)
 	}
 	v.RemoveFile(scripted.VZPrivate("101"))
 	if s := v.see(); s.State != health.Running { // a running one is shown
-		v.T.Errorf("%+v", s)
+		v.Errorf("%+v", s)
 	}
 	v.DestroyVZ("102")
 	if s := look(v.T, v.i, "102"); s.State != health.Removed || v.i.Defined("102") {
-		v.T.Errorf("destroyed: %+v", s)
+		v.Errorf("destroyed: %+v", s)
 	}
 }
 
 func (v *vzTest) whoStopped() {
 	v.person("vzctl", "stop", "101")
 	if s := v.see(); s.State != health.Stopped || !strings.Contains(s.OnPurpose, "Stopping container") {
-		v.T.Errorf("a person stopped it: %+v", s)
+		v.Errorf("a person stopped it: %+v", s)
 	}
 	log, err := os.ReadFile(v.File("/var/log/vzctl.log"))
 	if err != nil {
-		v.T.Fatal(err)
+		v.Fatal(err)
 	}
 	v.WriteFile("/var/log/vzctl.log", regexp.MustCompile(`(?m)^\d{4}`).ReplaceAllString(string(log), "2001"))
 	if s := v.see(); s.OnPurpose != "" { // the host's shutdown stops them all
-		v.T.Errorf("stopped before the host booted: %+v", s)
+		v.Errorf("stopped before the host booted: %+v", s)
 	}
 	v.WriteFile("/var/log/vzctl.log", string(log))
 	v.person("vzctl", "start", "101")
 	v.Kill9("101")
 	if s := v.see(); s.State != health.Stopped || s.OnPurpose != "" || !strings.HasPrefix(s.Detail, "mounted") {
-		v.T.Errorf("it died: %+v", s)
+		v.Errorf("it died: %+v", s)
 	}
 	v.must(health.VerbStart)
 	v.must(health.VerbStop)
 	if s := v.see(); s.State != health.Stopped || s.OnPurpose != "" {
-		v.T.Errorf("we stopped it: %+v", s)
+		v.Errorf("we stopped it: %+v", s)
 	}
 	v.Update("101", func(c *scripted.Container) { c.Keys["fails"] = "start-template" })
 	v.do(health.VerbStart)
 	if s := v.see(); s.OnPurpose != "" {
-		v.T.Errorf("its start failed: %+v", s)
+		v.Errorf("its start failed: %+v", s)
 	}
 	v.Update("101", func(c *scripted.Container) { c.Keys["fails"], c.Keys["disabled"] = "", "true" })
 	if s := v.see(); s.Autostart != health.No || !strings.Contains(s.OnPurpose, "DISABLED") {
-		v.T.Errorf("disabled: %+v", s)
+		v.Errorf("disabled: %+v", s)
 	}
 	v.Update("101", func(c *scripted.Container) { c.Keys["onboot"] = "null" })
 	if s := find(v.T, list(v.T, v.i), "101"); s.Autostart != health.No {
-		v.T.Errorf("disabled, onboot unset: %+v", s)
+		v.Errorf("disabled, onboot unset: %+v", s)
 	}
 }
 
@@ -245,42 +245,42 @@ func (v *vzTest) locks() {
 		v.WriteFile("/vz/lock/101.lck", text)
 		s := v.see()
 		if l := find(v.T, list(v.T, v.i), "101").Lock; (l == nil) != (s.Lock == nil) {
-			v.T.Errorf("list %+v, look %+v", l, s.Lock)
+			v.Errorf("list %+v, look %+v", l, s.Lock)
 		}
 		return s.Lock
 	}
 	holder := exec.Command("/bin/sleep", "300")
 	if err := holder.Start(); err != nil {
-		v.T.Fatal(err)
+		v.Fatal(err)
 	}
 	defer func() { _, _ = holder.Process.Kill(), holder.Wait() }()
 	pid := holder.Process.Pid
 	l := lock(fmt.Sprintf("%d\n\n", pid))
 	if l == nil || l.Dead || l.Holder.PID != pid || l.Holder.Start == 0 || l.Operation != "/bin/sleep 300" || time.Since(l.Since) > time.Minute {
-		v.T.Errorf("held: %+v", l)
+		v.Errorf("held: %+v", l)
 	}
 	if a := v.do(health.VerbKill); a.Transcript.Exit != 9 || a.Cause != fmt.Sprintf("Locked by: pid %d, cmdline /bin/sleep 300 (exit 9: an operation holds its lock)", pid) {
-		v.T.Errorf("kill of a locked one: %+v", a)
+		v.Errorf("kill of a locked one: %+v", a)
 	}
 	if l := lock(fmt.Sprintf("%d\nbackup\n", pid)); l == nil || l.Dead || l.Operation != "backup" {
-		v.T.Errorf("with an action: %+v", l)
+		v.Errorf("with an action: %+v", l)
 	}
 	// Another process has got the number since: the lock is older than it.
 	old := time.Now().Add(-time.Hour)
 	if err := os.Chtimes(v.File("/vz/lock/101.lck"), old, old); err != nil {
-		v.T.Fatal(err)
+		v.Fatal(err)
 	}
 	if l := v.see().Lock; l == nil || !l.Dead {
-		v.T.Errorf("reused pid: %+v", l)
+		v.Errorf("reused pid: %+v", l)
 	}
 	if l := lock("4194305\nbackup\n"); l == nil || !l.Dead || l.Operation != "backup" { // beyond the highest pid there is
-		v.T.Errorf("dead holder: %+v", l)
+		v.Errorf("dead holder: %+v", l)
 	}
 	v.Kill9("101")
 	v.must(health.VerbStart) // vzctl removes a stale lock by itself
 	for _, garbage := range []string{"", "garbage", "-5\n\n", "\x00\n"} {
 		if l := lock(garbage); l != nil {
-			v.T.Errorf("%q: %+v", garbage, l)
+			v.Errorf("%q: %+v", garbage, l)
 		}
 	}
 }
@@ -293,15 +293,15 @@ const ubc = "Version: 2.5\n       uid  resource  held  maxheld  barrier  limit  
 func (v *vzTest) beancounters() {
 	v.WriteFile("/proc/user_beancounters", fmt.Sprintf(ubc, 17))
 	if s := v.see(); s.State != health.Running || s.Detail != "" {
-		v.T.Errorf("at first: %+v", s)
+		v.Errorf("at first: %+v", s)
 	}
 	v.WriteFile("/proc/user_beancounters", fmt.Sprintf(ubc, 23))
 	if s := v.see(); s.State != health.Running || s.Detail != "its beancounters refused since it was first seen: privvmpages 6 times" {
-		v.T.Errorf("refused: %+v", s)
+		v.Errorf("refused: %+v", s)
 	}
 	v.must(health.VerbRestart)
 	if s := v.see(); s.Detail != "" {
-		v.T.Errorf("a new life: %+v", s)
+		v.Errorf("a new life: %+v", s)
 	}
 }
 
@@ -315,12 +315,12 @@ func (v *vzTest) faults() {
 			use = i
 		}
 		if l, err := use.List(context.Background(), nil); err == nil {
-			v.T.Errorf("%s: %+v", f.Do, l)
+			v.Errorf("%s: %+v", f.Do, l)
 		}
 		v.Heal()
 	}
 	if l := list(v.T, v.i); len(l.Containers) != 1 {
-		v.T.Errorf("healed: %+v", l)
+		v.Errorf("healed: %+v", l)
 	}
 }
 
@@ -329,12 +329,12 @@ func (v *vzTest) lies() {
 	v.Fault(scripted.Fault{On: "vzctl start", Do: scripted.Answer, Reply: "start"})
 	v.must(health.VerbStart)
 	if s := v.see(); s.State != health.Stopped {
-		v.T.Errorf("vzctl start lied: %+v", s)
+		v.Errorf("vzctl start lied: %+v", s)
 	}
 	v.Fault(scripted.Fault{On: "vzctl start", Do: scripted.Die})
 	v.must(health.VerbStart)
 	if s := v.see(); s.State != health.Stopped || s.OnPurpose != "" {
-		v.T.Errorf("its init died at once: %+v", s)
+		v.Errorf("its init died at once: %+v", s)
 	}
 }
 
@@ -345,10 +345,10 @@ func (v *vzTest) oneProcess() {
 	before := len(v.Calls())
 	l := list(v.T, v.i)
 	if calls := v.Calls()[before:]; len(l.Containers) != 51 || len(calls) != 1 || calls[0][0] != "vzlist" {
-		v.T.Errorf("%d containers, %q", len(l.Containers), calls)
+		v.Errorf("%d containers, %q", len(l.Containers), calls)
 	}
 	if strings.Contains(strings.Join(v.Calls()[before], " "), "description") {
-		v.T.Error("the description is asked for")
+		v.Error("the description is asked for")
 	}
 }
 
@@ -356,10 +356,10 @@ func (v *vzTest) strangeWords() {
 	v.Update("101", func(c *scripted.Container) { c.Says = "hibernating" })
 	l := list(v.T, v.i)
 	if s := find(v.T, l, "101"); s.State != health.Unknown || !strings.Contains(s.Detail, "hibernating") || len(l.Notes) != 1 {
-		v.T.Errorf("%+v, notes %q", s, l.Notes)
+		v.Errorf("%+v, notes %q", s, l.Notes)
 	}
 	if l := list(v.T, v.i); len(l.Notes) != 0 {
-		v.T.Errorf("told again: %q", l.Notes)
+		v.Errorf("told again: %q", l.Notes)
 	}
 }
 
@@ -372,11 +372,11 @@ func (v *vzTest) attribution() {
 	} {
 		id, verb, ok := v.i.Meaning(strings.Fields(line))
 		if got := strings.TrimSpace(id + " " + string(verb)); ok != (want != "") || ok && got != want {
-			v.T.Errorf("%s: %q %v, want %q", line, got, ok, want)
+			v.Errorf("%s: %q %v, want %q", line, got, ok, want)
 		}
 	}
 	if !slices.Contains(v.i.Files(), "/usr/sbin/vzctl") {
-		v.T.Errorf("%q", v.i.Files())
+		v.Errorf("%q", v.i.Files())
 	}
 }
 
@@ -385,7 +385,7 @@ func (v *vzTest) reboots() {
 	v.Update("101", func(c *scripted.Container) { v.End(c) })
 	v.StartVZ("101")
 	if s := v.see(); s.State != health.Running || s.Init == before || s.Init.PID != v.InitPID("web1") {
-		v.T.Errorf("%+v after %+v", s, before)
+		v.Errorf("%+v after %+v", s, before)
 	}
 }
 
@@ -395,15 +395,15 @@ func (v *vzTest) lookAtDead() {
 	before := len(v.Calls())
 	dead, err := v.i.Look(context.Background(), "101", s.Init)
 	if err != nil || dead.State != health.Stopped || dead.Mark != s.Mark || dead.Config != s.Config || dead.Autostart != health.Yes || dead.Name != "web1" {
-		v.T.Errorf("%+v, %v; before: %+v", dead, err, s)
+		v.Errorf("%+v, %v; before: %+v", dead, err, s)
 	}
 	if calls := v.Calls()[before:]; len(calls) != 0 {
-		v.T.Errorf("processes were started on the way to the healing: %q", calls)
+		v.Errorf("processes were started on the way to the healing: %q", calls)
 	}
 	v.WriteFile("/vz/dump/Dump.101", "") // a suspend puts a container away like that
 	v.Update("101", func(c *scripted.Container) { c.Says = "suspended" })
 	if s, err := v.i.Look(context.Background(), "101", s.Init); err != nil || s.State != health.Paused {
-		v.T.Errorf("suspended: %+v, %v", s, err)
+		v.Errorf("suspended: %+v, %v", s, err)
 	}
 }
 
@@ -411,10 +411,10 @@ func (v *vzTest) otherStarts() {
 	for id, state := range map[string]string{"105": "mounted", "106": "suspended"} {
 		v.AddVZ(scripted.Container{ID: id, State: state, Keys: map[string]string{"private": "/srv/p/" + id}})
 		if s := look(v.T, v.i, id); s.Mark == "" {
-			v.T.Errorf("its private area is elsewhere, and not looked at: %+v", s)
+			v.Errorf("its private area is elsewhere, and not looked at: %+v", s)
 		}
 		if a := v.i.Do(context.Background(), health.VerbStart, id, 0); a.Err != "" || a.Already {
-			v.T.Errorf("start of what is %s: %+v", state, a)
+			v.Errorf("start of what is %s: %+v", state, a)
 		}
 		awaitState(v.T, v.i, id, health.Running)
 	}
@@ -427,14 +427,14 @@ func (v *vzTest) keeps() {
 	for _, s := range v.i.Evidence("101", health.Sighting{}) {
 		names = append(names, s.Name)
 		if s.Path != "" && !strings.HasPrefix(s.Path, v.Root()) {
-			v.T.Errorf("%+v is outside of the root", s)
+			v.Errorf("%+v is outside of the root", s)
 		}
 	}
 	if want := "vzlist.json vz-lock.txt user_beancounters.txt vz-container.conf vzctl.log vz.conf"; strings.Join(names, " ") != want {
-		v.T.Errorf("%q", names)
+		v.Errorf("%q", names)
 	}
 	if v.i.Place() == "" || len(v.i.Blind()) == 0 || len(v.i.Version()) == 0 {
-		v.T.Error("place, blind spots or version are missing")
+		v.Error("place, blind spots or version are missing")
 	}
 }
 
@@ -450,15 +450,15 @@ func (v *vzTest) ownLock() {
 	go func() { done <- v.do(health.VerbStart) }()
 	eventually(v.T, "our start holds the lock", locked)
 	if s := find(v.T, list(v.T, v.i), "101"); s.Lock != nil && locked() {
-		v.T.Errorf("our own: %+v", s.Lock)
+		v.Errorf("our own: %+v", s.Lock)
 	}
 	if a := <-done; a.Err != "" {
-		v.T.Fatalf("%+v", a)
+		v.Fatalf("%+v", a)
 	}
 	v.must(health.VerbKill)
 	person := exec.Command(filepath.Join(v.Bin(), "vzctl"), "start", "101")
 	if err := person.Start(); err != nil {
-		v.T.Fatal(err)
+		v.Fatal(err)
 	}
 	defer func() { _ = person.Wait() }()
 	eventually(v.T, "a person's lock is seen", func() bool {
@@ -472,7 +472,7 @@ func (v *vzTest) execs() {
 		out := v.i.Exec(context.Background(), "101", argv, time.Minute)
 		want, err := exec.Command(argv[0], argv[1:]...).Output()
 		if err != nil || string(out.Stdout) != string(want) || out.Exit != 0 {
-			v.T.Errorf("%q: %q, exit %d, want %q (%v)", argv, out.Stdout, out.Exit, want, err)
+			v.Errorf("%q: %q, exit %d, want %q (%v)", argv, out.Stdout, out.Exit, want, err)
 		}
 	}
 }
@@ -509,50 +509,50 @@ func (v *vzTest) farAway() {
 	v.Make("web2", made{})
 	l := list(v.T, v.i)
 	if s := find(v.T, l, "101"); s.State != health.Running || s.Name != "web1" || s.Autostart != health.Yes || s.Init.PID != 0 || len(s.Addrs) != 2 {
-		v.T.Errorf("%+v", s)
+		v.Errorf("%+v", s)
 	}
 	v.RemoveFile(scripted.VZPrivate("102"))
 	if s := look(v.T, v.i, "102"); s.State != health.Missing {
-		v.T.Errorf("vanished: %+v", s)
+		v.Errorf("vanished: %+v", s)
 	}
 	if s := look(v.T, v.i, "999"); s.State != health.Missing {
-		v.T.Errorf("nobody: %+v", s)
+		v.Errorf("nobody: %+v", s)
 	}
 	v.Kill9("101")
 	if s := v.see(); s.State != health.Stopped || s.OnPurpose != "" {
-		v.T.Errorf("it died: %+v", s)
+		v.Errorf("it died: %+v", s)
 	}
 	v.must(health.VerbStart)
 	v.see()
 	v.must(health.VerbStop)
 	if s := v.see(); s.State != health.Stopped || s.OnPurpose != "" {
-		v.T.Errorf("we stopped it: %+v", s)
+		v.Errorf("we stopped it: %+v", s)
 	}
 	v.must(health.VerbStart)
 	v.see()
 	v.person("vzctl", "stop", "101")
 	if s := v.see(); !strings.Contains(s.OnPurpose, "Stopping container") {
-		v.T.Errorf("a person stopped it: %+v", s)
+		v.Errorf("a person stopped it: %+v", s)
 	}
 	v.WriteFile("/vz/lock/101.lck", fmt.Sprintf("%d\nbackup\n", os.Getpid()))
 	if l := v.see().Lock; l == nil || l.Dead || l.Operation != "backup" {
-		v.T.Errorf("locked: %+v", l)
+		v.Errorf("locked: %+v", l)
 	}
 	v.WriteFile("/vz/lock/101.lck", "4194305\n\n")
 	if l := v.see().Lock; l == nil || !l.Dead {
-		v.T.Errorf("stale: %+v", l)
+		v.Errorf("stale: %+v", l)
 	}
 	for _, s := range v.i.Evidence("101", health.Sighting{}) {
 		if s.Path != "" || strings.Contains(strings.Join(s.Argv, " "), "another-host") {
-			v.T.Errorf("%+v", s)
+			v.Errorf("%+v", s)
 		}
 	}
 	v.Fault(scripted.Fault{On: "vzlist", Do: scripted.Answer, Reply: "list-broken-host"})
 	if l, err := v.i.List(context.Background(), nil); err == nil {
-		v.T.Errorf("broken: %+v", l)
+		v.Errorf("broken: %+v", l)
 	}
 	v.Fault(scripted.Fault{On: "vzlist", Do: scripted.Answer, Reply: "list-none"})
 	if l := list(v.T, v.i); len(l.Containers) != 0 {
-		v.T.Errorf("none: %+v", l)
+		v.Errorf("none: %+v", l)
 	}
 }

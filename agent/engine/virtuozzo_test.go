@@ -46,23 +46,23 @@ func (v *prlTest) do(verb health.Verb) engine.Answer {
 }
 
 func (v *prlTest) must(verb health.Verb) {
-	v.T.Helper()
+	v.Helper()
 	if a := v.do(verb); a.Err != "" || a.Already {
-		v.T.Fatalf("%s: %+v", verb, a)
+		v.Fatalf("%s: %+v", verb, a)
 	}
 }
 
-func (v *prlTest) see() health.Sighting { v.T.Helper(); return look(v.T, v.i, v.id) }
+func (v *prlTest) see() health.Sighting { v.Helper(); return look(v.T, v.i, v.id) }
 
 func (v *prlTest) listed() health.Sighting {
-	v.T.Helper()
+	v.Helper()
 	return find(v.T, list(v.T, v.i), v.id)
 }
 
 func (v *prlTest) person(argv ...string) {
-	v.T.Helper()
+	v.Helper()
 	if out, err := exec.Command(filepath.Join(v.Bin(), argv[0]), argv[1:]...).CombinedOutput(); err != nil {
-		v.T.Fatalf("%q: %v: %s", argv, err, out)
+		v.Fatalf("%q: %v: %s", argv, err, out)
 	}
 }
 
@@ -78,15 +78,15 @@ func (v *prlTest) states() {
 		v.Update(v.id, func(c *scripted.Container) { c.Says = word })
 		s := v.listed()
 		if s.State != want || want != health.Running && want != health.Stopped && !strings.Contains(s.Detail, word) {
-			v.T.Errorf("%s: %+v, want %s", word, s, want)
+			v.Errorf("%s: %+v, want %s", word, s, want)
 		}
 		if word == "mounted" && !strings.Contains(s.Detail, word) {
-			v.T.Errorf("%+v", s)
+			v.Errorf("%+v", s)
 		}
 	}
 	v.Update(v.id, func(c *scripted.Container) { c.Says = "hibernating" })
 	if l := list(v.T, v.i); len(l.Notes) != 0 {
-		v.T.Errorf("told again: %q", l.Notes)
+		v.Errorf("told again: %q", l.Notes)
 	}
 }
 
@@ -99,48 +99,48 @@ func (v *prlTest) withoutDispatcher() {
 		v.Fault(scripted.Fault{On: "prlctl", Do: scripted.Answer, Reply: reply})
 		l := list(v.T, v.i)
 		if web1 := find(v.T, l, v.id); web1.State != health.Running || web1.Init.PID != v.InitPID("web1") || web1.Name != "web1" || len(web1.Addrs) != 2 {
-			v.T.Errorf("%s: %+v", reply, web1)
+			v.Errorf("%s: %+v", reply, web1)
 		}
 		if s := find(v.T, l, vm); s.State != health.Unknown || s.Name != "vm1" { // unknown is not missing
-			v.T.Errorf("%s: %+v", reply, s)
+			v.Errorf("%s: %+v", reply, s)
 		}
 		if s := find(v.T, l, v.ID("web2")); s.State != health.Stopped || l.Degraded == "" {
-			v.T.Errorf("%s: %+v, degraded %q", reply, s, l.Degraded)
+			v.Errorf("%s: %+v, degraded %q", reply, s, l.Degraded)
 		}
 		if s := v.see(); s.State != health.Running {
-			v.T.Errorf("%s: look: %+v", reply, s)
+			v.Errorf("%s: look: %+v", reply, s)
 		}
 		for word, want := range map[string]health.RunState{"paused": health.Paused, "suspended": health.Paused, "mounted": health.Stopped, "unknown": health.Unknown} {
 			v.Update(v.id, func(c *scripted.Container) { c.Says = word })
 			l := list(v.T, v.i)
 			if s := find(v.T, l, v.id); s.State != want || !strings.Contains(s.Detail, word) || len(l.Notes) != 0 {
-				v.T.Errorf("%s: %s: %+v, %q", reply, word, s, l.Notes)
+				v.Errorf("%s: %s: %+v, %q", reply, word, s, l.Notes)
 			}
 		}
 		v.Update(v.id, func(c *scripted.Container) { c.Says = "" })
 		if s := look(v.T, v.i, v.unknownID()); s.State != health.Removed {
-			v.T.Errorf("%s: nobody: %+v", reply, s)
+			v.Errorf("%s: nobody: %+v", reply, s)
 		}
 		if _, err := v.i.Look(context.Background(), vm, health.Process{}); err == nil {
-			v.T.Errorf("%s: a VM is known without a dispatcher", reply)
+			v.Errorf("%s: a VM is known without a dispatcher", reply)
 		}
 		v.Kill9(v.id)
 		if a := v.do(health.VerbStart); a.Err != "" || filepath.Base(a.Transcript.Argv[0]) != "vzctl" {
-			v.T.Errorf("%s: healing: %+v", reply, a)
+			v.Errorf("%s: healing: %+v", reply, a)
 		}
 		if a := v.do(health.VerbStop); a.Err == "" || !strings.Contains(a.Cause, "the dispatcher") {
-			v.T.Errorf("%s: %+v", reply, a)
+			v.Errorf("%s: %+v", reply, a)
 		}
 		v.Heal()
 	}
 	v.Fault(scripted.Fault{On: "prlctl", Do: scripted.Answer, Reply: "list-nodispatcher"})
 	// A new agent has never seen the dispatcher, and still does not miss VMs.
 	if s := find(v.T, list(v.T, v.Open(v.T)), vm); s.State != health.Unknown {
-		v.T.Errorf("%+v", s)
+		v.Errorf("%+v", s)
 	}
 	v.Fault(scripted.Fault{On: "vzlist", Do: scripted.Empty})
 	if l, err := v.i.List(context.Background(), nil); err == nil || !strings.Contains(err.Error(), "exit 253") {
-		v.T.Errorf("neither answers: %+v, %v", l, err)
+		v.Errorf("neither answers: %+v, %v", l, err)
 	}
 }
 
@@ -150,17 +150,17 @@ func (v *prlTest) whoStopped() {
 	v.see()
 	v.person("prlctl", "stop", v.id)
 	if s := v.see(); s.State != health.Stopped || !strings.Contains(s.OnPurpose, "Stopping Container") {
-		v.T.Errorf("a person stopped it: %+v", s)
+		v.Errorf("a person stopped it: %+v", s)
 	}
 	v.person("prlctl", "start", v.id)
 	v.see()
 	v.Kill9(v.id)
 	if s := v.see(); s.State != health.Stopped || s.OnPurpose != "" {
-		v.T.Errorf("it died: %+v", s)
+		v.Errorf("it died: %+v", s)
 	}
 	v.RemoveFile(scripted.VZPrivate(v.id) + "/.running") // the vendor's ve-stop cleans up a moment later
 	if s := v.listed(); s.OnPurpose != "" {
-		v.T.Errorf("it died, and was cleaned up: %+v", s)
+		v.Errorf("it died, and was cleaned up: %+v", s)
 	}
 	v.must(health.VerbStart)
 	v.see()
@@ -168,45 +168,45 @@ func (v *prlTest) whoStopped() {
 	v.person("prlctl", "stop", v.id)
 	v.RemoveFile("/var/log/vzctl.log")
 	if s := v.listed(); !strings.Contains(s.OnPurpose, ".running") {
-		v.T.Errorf("stopped, and no log: %+v", s)
+		v.Errorf("stopped, and no log: %+v", s)
 	}
 	v.must(health.VerbStart)
 	v.see()
 	v.must(health.VerbStop)
 	if s := v.see(); s.State != health.Stopped || s.OnPurpose != "" {
-		v.T.Errorf("we stopped it: %+v", s)
+		v.Errorf("we stopped it: %+v", s)
 	}
 	if s := look(v.T, v.Open(v.T), v.id); s.OnPurpose != "" {
-		v.T.Logf("an agent with another folder of its own cannot know: %+v", s)
+		v.Logf("an agent with another folder of its own cannot know: %+v", s)
 	}
 	v.WriteFile("/etc/vz/conf/"+v.id+".conf", "ONBOOT=\"yes\"\nDISABLED=\"yes\"\n")
 	if s := v.see(); s.Autostart != health.No || !strings.Contains(s.OnPurpose, "DISABLED") {
-		v.T.Errorf("disabled: %+v", s)
+		v.Errorf("disabled: %+v", s)
 	}
 }
 
 func (v *prlTest) locks() {
 	holder := exec.Command("/bin/sleep", "300")
 	if err := holder.Start(); err != nil {
-		v.T.Fatal(err)
+		v.Fatal(err)
 	}
 	defer func() { _, _ = holder.Process.Kill(), holder.Wait() }()
 	for action, want := range map[string]string{"Backing up": "Backing up", "migrating": "migrating", "": "/bin/sleep 300"} {
 		v.WriteFile("/vz/lock/"+v.id+".lck", fmt.Sprintf("%d\n%s\n", holder.Process.Pid, action))
 		s := v.see() // a container that is backed up looks running
 		if s.State != health.Running || s.Lock == nil || s.Lock.Dead || s.Lock.Operation != want || s.Lock.Holder.PID != holder.Process.Pid {
-			v.T.Errorf("%q: %+v, lock %+v", action, s, s.Lock)
+			v.Errorf("%q: %+v, lock %+v", action, s, s.Lock)
 		}
 	}
 	v.Kill9(v.id)
 	held := fmt.Sprintf("Locked info: pid=%d cmdline=/bin/sleep 300", holder.Process.Pid)
 	if a := v.do(health.VerbStart); a.Transcript.Exit != 255 || a.Cause != held {
-		v.T.Errorf("start of a locked one: %+v", a)
+		v.Errorf("start of a locked one: %+v", a)
 	}
 	v.Fault(scripted.Fault{On: "prlctl", Do: scripted.Answer, Reply: "list-nodispatcher"})
 	list(v.T, v.i)
 	if a := v.do(health.VerbStart); a.Transcript.Exit != 9 || a.Cause != held+" (exit 9: an operation holds its lock)" {
-		v.T.Errorf("by vzctl: %+v", a)
+		v.Errorf("by vzctl: %+v", a)
 	}
 }
 
@@ -221,19 +221,19 @@ func (v *prlTest) causes() {
 	} {
 		v.Fault(scripted.Fault{On: "prlctl start", Do: scripted.Answer, Reply: reply})
 		if a := v.do(health.VerbStart); a.Err == "" || a.Already || a.Cause != want || a.Transcript.Exit < 253 {
-			v.T.Errorf("%s: %+v, want the cause %q", reply, a, want)
+			v.Errorf("%s: %+v, want the cause %q", reply, a, want)
 		}
 	}
 	v.Heal()
 	if a := v.do(health.VerbStop); a.Err != "" {
-		v.T.Errorf("stop of what does not run exits 0: %+v", a)
+		v.Errorf("stop of what does not run exits 0: %+v", a)
 	}
 	if out := v.i.Exec(context.Background(), v.id, []string{"true"}, time.Minute); out.Exit != 31 {
-		v.T.Errorf("exec in what does not run: %+v", out)
+		v.Errorf("exec in what does not run: %+v", out)
 	}
 	v.Update(v.id, func(c *scripted.Container) { c.Keys["fails"] = "start-ip" })
 	if a := v.do(health.VerbStart); a.Transcript.Exit != 255 || a.Cause != "Unable to add ip 192.168.0.161: Address already in use" {
-		v.T.Errorf("%+v", a)
+		v.Errorf("%+v", a)
 	}
 }
 
@@ -244,22 +244,22 @@ func (v *prlTest) foreign() {
 	list(v.T, v.i)
 	v.Fault(scripted.Fault{On: "vzctl start", Do: scripted.Answer, Reply: "vzctl-noprivate"})
 	if a := v.do(health.VerbStart); a.Cause != "exit 42: its private area is missing" || v.see().Supervisor != "" {
-		v.T.Errorf("%+v", a)
+		v.Errorf("%+v", a)
 	}
 	v.Fault(scripted.Fault{On: "vzctl start", Do: scripted.Answer, Reply: "vzctl-foreign"})
 	if a := v.do(health.VerbStart); a.Transcript.Exit != 141 || a.Cause != "exit 141: another node of the cluster owns it" {
-		v.T.Errorf("%+v", a)
+		v.Errorf("%+v", a)
 	}
 	if s := v.see(); !strings.Contains(s.Supervisor, "another node") {
-		v.T.Errorf("%+v", s)
+		v.Errorf("%+v", s)
 	}
 	v.Heal()
 	if s := v.listed(); !strings.Contains(s.Supervisor, "another node") {
-		v.T.Errorf("by the dispatcher: %+v", s)
+		v.Errorf("by the dispatcher: %+v", s)
 	}
 	v.StartVZ7(v.id)
 	if s := v.listed(); s.Supervisor != "" {
-		v.T.Errorf("it runs here: %+v", s)
+		v.Errorf("it runs here: %+v", s)
 	}
 }
 
@@ -268,24 +268,24 @@ func (v *prlTest) highlyAvailable() {
 	v.Update(v.id, func(c *scripted.Container) { c.Keys["ha"] = "yes" })
 	v.WriteFile("/proc/mounts", "/dev/sda2 / ext4 rw 0 0\n/dev/sda3 /vz ext4 rw 0 0\n")
 	if s := v.see(); s.Supervisor != "" {
-		v.T.Errorf("no shaman: %+v", s)
+		v.Errorf("no shaman: %+v", s)
 	}
 	v.WriteFile("/usr/sbin/shaman", "")
 	if s := v.see(); s.Supervisor != "" {
-		v.T.Errorf("on the host's own disk: %+v", s)
+		v.Errorf("on the host's own disk: %+v", s)
 	}
 	v.WriteFile("/proc/mounts", "/dev/sda2 / ext4 rw 0 0\npstorage://c /vz fuse.pstorage rw 0 0\n")
 	if s := v.listed(); s.Supervisor != "Virtuozzo HA (shaman)" {
-		v.T.Errorf("%+v", s)
+		v.Errorf("%+v", s)
 	}
 	v.Fault(scripted.Fault{On: "prlctl", Do: scripted.Answer, Reply: "list-nodispatcher"})
 	if s := v.listed(); s.Supervisor != "Virtuozzo HA (shaman)" {
-		v.T.Errorf("by vzlist: %+v", s)
+		v.Errorf("by vzlist: %+v", s)
 	}
 	v.Heal()
 	v.Update(v.id, func(c *scripted.Container) { c.Keys["ha"] = "no" })
 	if s := v.see(); s.Supervisor != "" {
-		v.T.Errorf("switched off: %+v", s)
+		v.Errorf("switched off: %+v", s)
 	}
 }
 
@@ -296,7 +296,7 @@ func (v *prlTest) events() {
 	go func() { ended <- v.i.Events(ctx, func(id string) { got <- id }) }()
 	eventually(v.T, "the monitor runs", func() bool { return strings.Contains(fmt.Sprint(v.Calls()), "prlsrvctl monitor") })
 	await := func(what, id string) {
-		v.T.Helper()
+		v.Helper()
 		deadline := time.After(scripted.Patience(20 * time.Second))
 		for {
 			select {
@@ -305,9 +305,9 @@ func (v *prlTest) events() {
 					return
 				}
 			case err := <-ended:
-				v.T.Fatalf("%s: the stream ended: %v", what, err)
+				v.Fatalf("%s: the stream ended: %v", what, err)
 			case <-deadline:
-				v.T.Fatalf("%s: no event about %q", what, id)
+				v.Fatalf("%s: no event about %q", what, id)
 			}
 		}
 	}
@@ -330,10 +330,10 @@ func (v *prlTest) events() {
 	await("one less", v.ID("web3"))
 	cancel()
 	if err := <-ended; err == nil {
-		v.T.Error("cancelled, and no error")
+		v.Error("cancelled, and no error")
 	}
 	if !v.i.HasEvents() {
-		v.T.Error("it says that it has no events")
+		v.Error("it says that it has no events")
 	}
 }
 
@@ -341,37 +341,37 @@ func (v *prlTest) vms() {
 	id := v.ID("vm1")
 	v.AddVZ7(scripted.Container{ID: id, Name: "vm1", Type: "VM", Keys: map[string]string{"autostart": "on"}})
 	if s := find(v.T, list(v.T, v.i), id); s.State != health.Stopped || s.Name != "vm1" || s.Autostart != health.Maybe || s.OnPurpose != "" {
-		v.T.Errorf("list: %+v", s)
+		v.Errorf("list: %+v", s)
 	}
 	for _, word := range []string{"on", "auto", "off"} {
 		v.Update(id, func(c *scripted.Container) { c.Keys["autostart"] = word })
 		if s := look(v.T, v.i, id); s.State != health.Stopped || (s.Autostart == health.No) != (word == "off") || s.Autostart == health.Maybe || s.Mark != id {
-			v.T.Errorf("autostart %s: %+v", word, s)
+			v.Errorf("autostart %s: %+v", word, s)
 		}
 	}
 	if s := find(v.T, list(v.T, v.i), id); s.Autostart != health.No {
-		v.T.Errorf("after a look: %+v", s)
+		v.Errorf("after a look: %+v", s)
 	}
 	if a := v.i.Do(context.Background(), health.VerbStart, id, 0); a.Err != "" {
-		v.T.Errorf("%+v", a)
+		v.Errorf("%+v", a)
 	}
 	if s := look(v.T, v.i, id); s.State != health.Running || s.Name != "vm1" {
-		v.T.Errorf("%+v", s)
+		v.Errorf("%+v", s)
 	}
 	if out := v.i.Exec(context.Background(), id, []string{"echo", "a b"}, time.Minute); string(out.Stdout) != "a b\n" || filepath.Base(out.Argv[0]) != "prlctl" {
-		v.T.Errorf("%+v", out)
+		v.Errorf("%+v", out)
 	}
 	v.Update(id, func(c *scripted.Container) { c.Says = "paused" })
 	if s := look(v.T, v.i, id); s.State != health.Paused {
-		v.T.Errorf("%+v", s)
+		v.Errorf("%+v", s)
 	}
 	v.Update(id, func(c *scripted.Container) { c.Keys["template"] = "yes" })
 	if s := look(v.T, v.i, id); s.State != health.Busy || !strings.Contains(s.Detail, "template") {
-		v.T.Errorf("%+v", s)
+		v.Errorf("%+v", s)
 	}
 	v.DestroyVZ7(id)
 	if s := look(v.T, v.i, id); s.State != health.Removed || v.i.Defined(id) {
-		v.T.Errorf("%+v", s)
+		v.Errorf("%+v", s)
 	}
 }
 
@@ -382,18 +382,18 @@ func (v *prlTest) oldID() {
 	v.StartVZ7(id)
 	s := find(v.T, list(v.T, v.i), id)
 	if s.State != health.Running || s.Init.PID != v.Get(id).PID || s.Autostart != health.Yes || !v.i.Defined(id) {
-		v.T.Errorf("%+v", s)
+		v.Errorf("%+v", s)
 	}
 	if out := v.i.Exec(context.Background(), id, []string{"echo", "it's $HOME"}, time.Minute); string(out.Stdout) != "it's $HOME\n" || out.Argv[3] != "101" {
-		v.T.Errorf("%+v", out)
+		v.Errorf("%+v", out)
 	}
 	v.Fault(scripted.Fault{On: "prlctl", Do: scripted.Answer, Reply: "list-nodispatcher"})
 	if s := find(v.T, list(v.T, v.i), id); s.State != health.Running || s.Name != "old" {
-		v.T.Errorf("by vzlist: %+v", s)
+		v.Errorf("by vzlist: %+v", s)
 	}
 	v.Kill9(id)
 	if a := v.i.Do(context.Background(), health.VerbStart, id, 0); a.Err != "" {
-		v.T.Errorf("by vzctl: %+v", a)
+		v.Errorf("by vzctl: %+v", a)
 	}
 }
 
@@ -407,7 +407,7 @@ func (v *prlTest) faults() {
 			use = i
 		}
 		if l, err := use.List(context.Background(), nil); err == nil {
-			v.T.Errorf("%s: %+v", f.Do, l)
+			v.Errorf("%s: %+v", f.Do, l)
 		}
 		v.Heal()
 	}
@@ -419,12 +419,12 @@ func (v *prlTest) lies() {
 	v.Fault(scripted.Fault{On: "prlctl start", Do: scripted.Answer, Reply: "start"})
 	v.must(health.VerbStart)
 	if s := v.see(); s.State != health.Stopped {
-		v.T.Errorf("prlctl start lied: %+v", s)
+		v.Errorf("prlctl start lied: %+v", s)
 	}
 	v.Fault(scripted.Fault{On: "prlctl start", Do: scripted.Die})
 	v.must(health.VerbStart)
 	if s := v.see(); s.State != health.Stopped || s.OnPurpose != "" {
-		v.T.Errorf("its init died at once: %+v", s)
+		v.Errorf("its init died at once: %+v", s)
 	}
 	v.Heal()
 	v.must(health.VerbStart)
@@ -432,7 +432,7 @@ func (v *prlTest) lies() {
 	v.Update(v.id, func(c *scripted.Container) { c.Says = "running" })
 	v.Kill9(v.id)
 	if s := v.listed(); s.State != health.Unknown || s.Init.PID != 0 {
-		v.T.Errorf("the dispatcher lies: %+v", s)
+		v.Errorf("the dispatcher lies: %+v", s)
 	}
 }
 
@@ -443,11 +443,11 @@ func (v *prlTest) fserror() {
 		"2026-11-23T15:52:05+0000 vzctl : CT "+v.id+" : Killing Container ...\n2026-11-23T15:52:06+0000 vzctl : CT "+v.id+" : Container was stopped\n")
 	v.Update(v.id, func(c *scripted.Container) { v.End(c); c.State = "stopped" })
 	if s := v.listed(); s.State != health.Broken || !strings.Contains(s.Detail, "fserror on ploop12345p1") || s.OnPurpose != "" {
-		v.T.Errorf("%+v", s)
+		v.Errorf("%+v", s)
 	}
 	v.person("prlctl", "start", v.id)
 	if s := v.listed(); s.State != health.Running {
-		v.T.Errorf("a person started it: %+v", s)
+		v.Errorf("a person started it: %+v", s)
 	}
 }
 
@@ -457,16 +457,16 @@ func (v *prlTest) lookAtDead() {
 	before := len(v.Calls())
 	dead, err := v.i.Look(context.Background(), v.id, s.Init)
 	if err != nil || dead.State != health.Stopped || dead.Mark != s.Mark || dead.Config != s.Config || dead.Autostart != health.Yes || dead.OnPurpose != "" {
-		v.T.Errorf("%+v, %v; before: %+v", dead, err, s)
+		v.Errorf("%+v, %v; before: %+v", dead, err, s)
 	}
 	if calls := v.Calls()[before:]; len(calls) != 0 {
-		v.T.Errorf("processes were started on the way to the healing: %q", calls)
+		v.Errorf("processes were started on the way to the healing: %q", calls)
 	}
 	v.must(health.VerbStart)
 	s = v.see()
 	v.person("prlctl", "stop", v.id)
 	if dead, err := v.i.Look(context.Background(), v.id, s.Init); err != nil || dead.State != health.Stopped || dead.OnPurpose == "" {
-		v.T.Errorf("a person stopped it: %+v, %v", dead, err)
+		v.Errorf("a person stopped it: %+v, %v", dead, err)
 	}
 }
 
@@ -480,7 +480,7 @@ func (v *prlTest) attribution() {
 	} {
 		id, verb, ok := v.i.Meaning(strings.Fields(line))
 		if ok != (want != "") || ok && (id != v.id || string(verb) != want) {
-			v.T.Errorf("%s: %q %q %v, want %q", line, id, verb, ok, want)
+			v.Errorf("%s: %q %q %v, want %q", line, id, verb, ok, want)
 		}
 	}
 }
@@ -492,10 +492,10 @@ func (v *prlTest) oneProcess() {
 	before := len(v.Calls())
 	l := list(v.T, v.i)
 	if calls := v.Calls()[before:]; len(l.Containers) != 51 || len(calls) != 1 || calls[0][0] != "prlctl" {
-		v.T.Errorf("%d containers, %q", len(l.Containers), calls)
+		v.Errorf("%d containers, %q", len(l.Containers), calls)
 	}
 	if s := find(v.T, l, "22c418d7-948b-456e-9d84-000000000001"); s.Name != s.Ref.ID || s.Autostart != health.Maybe {
-		v.T.Errorf("without a name: %+v", s)
+		v.Errorf("without a name: %+v", s)
 	}
 }
 
@@ -504,10 +504,10 @@ func (v *prlTest) unescaped() {
 	v.Make(`19" rack`, made{autostart: true})
 	l := list(v.T, v.i)
 	if s := find(v.T, l, v.ID(`19" rack`)); s.Name != `19" rack` || s.State != health.Stopped || s.Autostart != health.Yes {
-		v.T.Errorf("%+v", s)
+		v.Errorf("%+v", s)
 	}
 	if s := find(v.T, l, v.id); s.State != health.Running || s.Name != "web1" || len(s.Addrs) != 2 {
-		v.T.Errorf("%+v", s)
+		v.Errorf("%+v", s)
 	}
 }
 
@@ -517,14 +517,14 @@ func (v *prlTest) keeps() {
 	for _, s := range v.i.Evidence(v.id, health.Sighting{}) {
 		names = append(names, s.Name)
 		if s.Path != "" && !strings.HasPrefix(s.Path, v.Root()) {
-			v.T.Errorf("%+v is outside of the root", s)
+			v.Errorf("%+v is outside of the root", s)
 		}
 	}
 	if want := "prlctl-info.json vz-container.conf vzctl.log vz.conf ploop.log"; strings.Join(names, " ") != want {
-		v.T.Errorf("%q", names)
+		v.Errorf("%q", names)
 	}
 	if v.i.Place() == "" || len(v.i.Blind()) == 0 || len(v.i.Version()) == 0 {
-		v.T.Error("place, blind spots or version are missing")
+		v.Error("place, blind spots or version are missing")
 	}
 }
 
@@ -533,23 +533,23 @@ func (v *prlTest) farAway() {
 	v.Update(v.id, func(c *scripted.Container) { c.Keys["autostart"] = "on" })
 	v.i = openElsewhere(v.T, v.Host, "virtuozzo")
 	if s := v.listed(); s.State != health.Running || s.Name != "web1" || s.Init.PID != 0 || s.Autostart != health.Maybe {
-		v.T.Errorf("list: %+v", s)
+		v.Errorf("list: %+v", s)
 	}
 	if s := v.see(); s.State != health.Running || s.Autostart != health.Yes {
-		v.T.Errorf("look: %+v", s)
+		v.Errorf("look: %+v", s)
 	}
 	v.Kill9(v.id)
 	if s := v.listed(); s.State != health.Stopped || s.Autostart != health.Yes {
-		v.T.Errorf("it died: %+v", s)
+		v.Errorf("it died: %+v", s)
 	}
 	v.must(health.VerbStart)
 	v.Fault(scripted.Fault{On: "prlctl", Do: scripted.Answer, Reply: "list-nodispatcher"})
 	if s := v.see(); s.State != health.Running {
-		v.T.Errorf("without a dispatcher: %+v", s)
+		v.Errorf("without a dispatcher: %+v", s)
 	}
 	v.Heal()
 	v.DestroyVZ7(v.id)
 	if s := v.see(); s.State != health.Missing {
-		v.T.Errorf("deleted: %+v", s)
+		v.Errorf("deleted: %+v", s)
 	}
 }
