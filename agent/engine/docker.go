@@ -54,9 +54,9 @@ func ociSpec(s Spec) error {
 	case s.Custom != nil:
 		return errors.New("custom: belongs to the engine \"custom\": remove it")
 	case s.Path != "":
-		return fmt.Errorf("path %q: belongs to the engine \"lxc\": to name another daemon or storage, use args", s.Path)
+		return fmt.Errorf("path %q: belongs to the engine \"lxc\": remove it", s.Path)
 	case s.URI != "":
-		return fmt.Errorf("uri %q: belongs to the engine \"libvirt\": to name another daemon, use args", s.URI)
+		return fmt.Errorf("uri %q: belongs to the engine \"libvirt\": remove it", s.URI)
 	}
 	return nil
 }
@@ -90,6 +90,9 @@ func parseDockerRows(b []byte, n *notes) ([]ociRow, error) {
 	return rows, nil
 }
 
+// dockerContainers is where docker keeps its records, unless its data root is elsewhere.
+const dockerContainers = "/var/lib/docker/containers"
+
 // discoverDocker finds the daemon that the client speaks to by itself. One that is down or hangs is found too, when it
 // has containers: a host is not without docker because docker is ill.
 func discoverDocker(ctx context.Context, r Runner) []Spec {
@@ -101,7 +104,7 @@ func discoverDocker(ctx context.Context, r Runner) []Spec {
 	case t.OK():
 		return []Spec{{Engine: "docker"}}
 	case t.TimedOut, strings.Contains(said, "Cannot connect to the Docker daemon"):
-		if dirs, err := os.ReadDir("/var/lib/docker/containers"); err == nil && len(dirs) > 0 {
+		if dirs, err := os.ReadDir(dockerContainers); err == nil && len(dirs) > 0 {
 			return []Spec{{Engine: "docker"}}
 		}
 	}

@@ -142,6 +142,10 @@ func (o *oci) readStart(t hostexec.Transcript, log []byte) Answer {
 	if a.Err != "" || len(t.Argv) == 0 {
 		return a
 	}
+	if o.far() {
+		a.Already = o.name == "podman" && len(t.Stdout) == 0
+		return a
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if e := o.known[t.Argv[len(t.Argv)-1]]; e != nil && e.init.PID != 0 {

@@ -134,19 +134,31 @@ var podmanRootRE = regexp.MustCompile(`(?m)^\s*graphroot\s*=\s*"([^"]+)"`)
 
 // discoverPodman finds root's storage where podman has one: to ask podman would make it.
 func discoverPodman(ctx context.Context, r Runner) []Spec {
-	root := "/var/lib/containers/storage"
-	if b, err := readBounded("/etc/containers/storage.conf", 1<<20); err == nil {
+	if !podmanUsed(podmanRoot("/etc/containers/storage.conf")) {
+		return nil
+	}
+	if t := r.Read(ctx, hostexec.Command{Argv: []string{"podman", "--version"}, Timeout: 5 * time.Second, MaxOut: 8 << 10}); !t.OK() {
+		return nil
+	}
+	return []Spec{{Engine: "podman"}}
+}
+
+// podmanRoot is where root's storage is.
+func podmanRoot(conf string) string {
+	if b, err := readBounded(conf, 1<<20); err == nil {
 		if m := podmanRootRE.FindSubmatch(b); m != nil {
-			root = string(m[1])
+			return string(m[1])
 		}
 	}
+	return "/var/lib/containers/storage"
+}
+
+// podmanUsed tells whether podman keeps containers there: from version 5 on in SQLite, before in BoltDB.
+func podmanUsed(root string) bool {
 	for _, db := range []string{"db.sql", "libpod/bolt_state.db"} {
-		if _, err := os.Stat(filepath.Join(root, db)); err != nil {
-			continue
-		}
-		if t := r.Read(ctx, hostexec.Command{Argv: []string{"podman", "--version"}, Timeout: 5 * time.Second, MaxOut: 8 << 10}); t.OK() {
-			return []Spec{{Engine: "podman"}}
+		if _, err := os.Stat(filepath.Join(root, db)); err == nil {
+			return true
 		}
 	}
-	return nil
+	return false
 }
