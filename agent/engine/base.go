@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"atalaya/agent/health"
 	"atalaya/agent/hostexec"
@@ -29,7 +30,12 @@ func (b *base) argv(tool string, more ...string) []string {
 // ask runs a command that only reads, within the limit of a list, and gives what it printed. An answer that was cut is an
 // error: half a list would make the other half missing.
 func (b *base) ask(ctx context.Context, argv []string) (hostexec.Transcript, error) {
-	t := b.run.Read(ctx, hostexec.Command{Argv: argv, Env: b.spec.Env, Timeout: b.spec.Timeout, MaxOut: maxList})
+	return b.askWithin(ctx, argv, b.spec.Timeout)
+}
+
+// askWithin is ask with a limit of its own.
+func (b *base) askWithin(ctx context.Context, argv []string, within time.Duration) (hostexec.Transcript, error) {
+	t := b.run.Read(ctx, hostexec.Command{Argv: argv, Env: b.spec.Env, Timeout: within, MaxOut: maxList})
 	if err := t.Err(); err != nil {
 		return t, err
 	}

@@ -44,6 +44,7 @@ type oci struct {
 	mu    sync.Mutex
 	known map[string]*ociEntry // by id
 	told  map[string]*ociTold  // by id, from events
+	slow  map[string]bool      // by id, who did not answer
 	exits string               // podman: where a conmon leaves exit codes, "" not known
 	gap   ociGap
 	full  time.Time // when all were last inspected
@@ -77,7 +78,7 @@ func newOCI(s Spec, r Runner, d ociDialect) (*oci, error) {
 	if err := ociSpec(s); err != nil {
 		return nil, err
 	}
-	o := &oci{base: base{spec: s, run: r}, ociDialect: d, known: map[string]*ociEntry{}, told: map[string]*ociTold{}}
+	o := &oci{base: base{spec: s, run: r}, ociDialect: d, known: map[string]*ociEntry{}, told: map[string]*ociTold{}, slow: map[string]bool{}}
 	o.boot = readBoot(o.file("/proc/stat"))
 	return o, nil
 }
@@ -167,25 +168,35 @@ func readOCIAnswer(t hostexec.Transcript, log []byte) Answer {
 // list asks the list, and one inspect for what changed.
 func (o *oci) list(ctx context.Context, _ []health.Ref) (Listing, error) {
 	began := time.Now()
-	t, err := o.ask(ctx, o.argv(o.name, o.ps...))
+	rows, err := o.listRows(ctx, began)
 	if err != nil {
 		o.lost(began)
 		return Listing{Notes: o.notes.take()}, err
 	}
-	rows, err := o.rows(t.Stdout, &o.notes)
-	if err != nil {
-		o.lost(began)
-		return Listing{Notes: o.notes.take()}, fmt.Errorf("read what %q printed: %w", o.name, err)
-	}
 	o.back()
-	ask := o.changed(rows, began)
-	for chunk := range slices.Chunk(ask, ociChunk) {
-		if err := o.inspectAll(ctx, chunk); err != nil {
-			return Listing{Notes: o.notes.take()}, err
+	o.learnPast(ctx)
+	return o.listing(rows), nil
+}
+
+// listRows asks the list and whatever is to be asked after it.
+func (o *oci) listRows(ctx context.Context, began time.Time) ([]ociRow, error) {
+	if !o.flag && o.stillSlow(ctx) {
+		return o.listEach(ctx)
+	}
+	t, err := o.ask(ctx, o.argv(o.name, o.ps...))
+	if t.TimedOut && !o.flag && ctx.Err() == nil {
+		if rows, each := o.listEach(ctx); each == nil && len(rows) > 0 {
+			return rows, nil
 		}
 	}
-	o.learnPast(ctx)
-	return Listing{Containers: o.sightings(rows), Notes: o.notes.take()}, nil
+	if err != nil {
+		return nil, err
+	}
+	rows, err := o.rows(t.Stdout, &o.notes)
+	if err != nil {
+		return nil, fmt.Errorf("read what %q printed: %w", o.name, err)
+	}
+	return rows, o.inspectMany(ctx, o.changed(rows, began))
 }
 
 // changed takes in the rows and gives the ids that have to be asked about.
@@ -206,7 +217,7 @@ func (o *oci) changed(rows []ociRow, now time.Time) []string {
 			o.known[r.id] = e
 		}
 		running := r.state == health.Running || r.state == health.Paused
-		if full || e.print != r.print || r.age < e.age || running && !o.far() && !alive(e.init) {
+		if full || o.slow[r.id] || e.print != r.print || r.age < e.age || running && !o.far() && !alive(e.init) {
 			e.print = ""
 			ask = append(ask, r.id)
 		}
@@ -221,11 +232,16 @@ func (o *oci) changed(rows []ociRow, now time.Time) []string {
 	return ask
 }
 
-// inspectAll asks about containers of the last list. One that has gone meanwhile is no longer known.
-func (o *oci) inspectAll(ctx context.Context, ids []string) error {
-	got, gone, err := o.inspectIDs(ctx, ids)
+// inspectAll asks about containers of the last list in one process.
+func (o *oci) inspectAll(ctx context.Context, ids []string) (hung bool, err error) {
+	return o.inspectWithin(ctx, ids, o.spec.Timeout/2) // a list has been asked already
+}
+
+// inspectWithin asks and takes in the answers. A container that has gone meanwhile is no longer known.
+func (o *oci) inspectWithin(ctx context.Context, ids []string, within time.Duration) (hung bool, err error) {
+	got, gone, hung, err := o.inspectIDs(ctx, ids, within)
 	if err != nil {
-		return err
+		return hung, err
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -243,23 +259,23 @@ func (o *oci) inspectAll(ctx context.Context, ids []string) error {
 			o.notes.add("%s: inspect left out container %.12s", o.label(), id)
 		}
 	}
-	return nil
+	return false, nil
 }
 
 // inspectIDs runs one inspect. It fails when one of many does not exist, and prints the others all the same.
-func (o *oci) inspectIDs(ctx context.Context, ids []string) (map[string]ociInspect, []string, error) {
+func (o *oci) inspectIDs(ctx context.Context, ids []string, within time.Duration) (got map[string]ociInspect, gone []string, hung bool, err error) {
 	argv := o.argv(o.name, append([]string{"inspect", "--type=container", "--format=" + o.ociDialect.inspect, "--"}, ids...)...)
-	t, err := o.ask(ctx, argv)
-	gone := ociGone(o.gone, t.Stderr, ids)
+	t, err := o.askWithin(ctx, argv, within)
+	gone = ociGone(o.gone, t.Stderr, ids)
 	if err != nil && (len(gone) == 0 || t.Exit <= 0) {
-		return nil, nil, ociShort(err, t, ids)
+		return nil, nil, t.TimedOut, ociShort(err, t, ids)
 	}
-	got, err := parseOCIInspect(t.Stdout)
+	got, err = parseOCIInspect(t.Stdout)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read what \"%s inspect\" printed: %w", o.name, err)
+		return nil, nil, false, fmt.Errorf("read what \"%s inspect\" printed: %w", o.name, err)
 	}
 	if len(got) == 0 && len(gone) == 0 {
-		return nil, nil, fmt.Errorf("\"%s inspect\" said nothing about %d containers", o.name, len(ids))
+		return nil, nil, false, fmt.Errorf("\"%s inspect\" said nothing about %d containers", o.name, len(ids))
 	}
 	if o.far() {
 		for id, in := range got {
@@ -267,7 +283,7 @@ func (o *oci) inspectIDs(ctx context.Context, ids []string) (map[string]ociInspe
 			got[id] = in
 		}
 	}
-	return got, gone, nil
+	return got, gone, false, nil
 }
 
 func (o *oci) label() string {
@@ -303,6 +319,16 @@ func (e *ociEntry) learn(in ociInspect) {
 // began is when this life did.
 func (e *ociEntry) began() time.Time { return e.in.began() }
 
+// listing tells what is known now of the rows.
+func (o *oci) listing(rows []ociRow) Listing {
+	l := Listing{Containers: o.sightings(rows)}
+	o.mu.Lock()
+	l.Degraded = o.degraded()
+	o.mu.Unlock()
+	l.Notes = o.notes.take()
+	return l
+}
+
 // sightings tells what is known now of the rows, sorted by id.
 func (o *oci) sightings(rows []ociRow) []health.Sighting {
 	o.mu.Lock()
@@ -315,7 +341,11 @@ func (o *oci) sightings(rows []ociRow) []health.Sighting {
 			continue // gone between the list and inspect, or never told: a sighting without its facts would mislead
 		}
 		e.in.Health = r.health
-		out = append(out, o.sighting(r.id, e, now))
+		s := o.sighting(r.id, e, now)
+		if o.slow[r.id] {
+			s = o.silent(s)
+		}
+		out = append(out, s)
 	}
 	slices.SortFunc(out, func(a, b health.Sighting) int {
 		switch {

@@ -9,12 +9,18 @@ import (
 	"atalaya/agent/health"
 )
 
+// ociLookWithin bounds one look: it takes 40 ms, or for ever.
+const ociLookWithin = 5 * time.Second
+
 // look asks inspect about one container. After a death the engine is asked again until it has noticed, which takes docker
 // 40 ms and podman 80 ms: only then it knows how the container ended, hence whether it is to be started again.
 func (o *oci) look(ctx context.Context, id string, dead health.Process) (health.Sighting, error) {
 	for end := time.Now().Add(ociEnding); ; {
-		got, gone, err := o.inspectIDs(ctx, []string{id})
+		got, gone, hung, err := o.inspectIDs(ctx, []string{id}, min(o.spec.Timeout, ociLookWithin))
 		if err != nil {
+			if hung {
+				err = fmt.Errorf("%w: some operation holds its lock, or all of %s hangs", err, o.name)
+			}
 			return health.Sighting{}, err
 		}
 		in, ok := got[id]

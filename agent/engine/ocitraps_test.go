@@ -473,3 +473,47 @@ func zombie(pid int) bool {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	return err == nil && strings.Contains(string(b), ") Z ")
 }
+
+// One container whose lock somebody holds has every inspect that names it hang, with podman the list, too: the others stay
+// watched, and it is named.
+func TestOCIHungContainer(t *testing.T) {
+	t.Parallel()
+	bothOCI(t, func(t *testing.T, name string, r *rig.OCI, _ *engine.Instance, _ *watched) {
+		spec := ociSpecOf(r, name)
+		spec.Timeout, spec.Quiet = 4*time.Second, time.Nanosecond // all are asked about by each list
+		i, w := ociOpenSpec(t, spec)
+		for _, n := range []string{"web", "shop"} {
+			r.Make(n)
+			r.Start(n)
+		}
+		web, shop := r.ID("web"), r.ID("shop")
+		l := list(t, i)
+		was := find(t, l, web)
+		release := r.HoldLock("web")
+		r.Kill9("shop")
+		eventually(t, "the other is seen to be down, and this one is named", func() bool {
+			l, err := i.List(context.Background(), nil)
+			if err != nil {
+				t.Logf("list: %v", err)
+				return false
+			}
+			return find(t, l, shop).State == health.Stopped && find(t, l, web).State == health.Unknown && strings.Contains(l.Degraded, `"web"`)
+		})
+		began := time.Now()
+		if s, err := i.Look(context.Background(), web, health.Process{}); err == nil || !strings.Contains(err.Error(), "lock") || time.Since(began) > 8*time.Second {
+			t.Errorf("%+v, %v after %v", s, err, time.Since(began))
+		}
+		if a := i.Do(context.Background(), health.VerbStart, shop, 0); a.Err != "" {
+			t.Errorf("the other is healed as before: %+v", a)
+		}
+		before := w.reads.Load()
+		if s := find(t, list(t, i), shop); s.State != health.Running || w.reads.Load()-before > 4 {
+			t.Errorf("started beside a hung one: %+v, %d processes", s, w.reads.Load()-before)
+		}
+		release()
+		eventually(t, "no longer degraded", func() bool {
+			l := list(t, i)
+			return l.Degraded == "" && find(t, l, web).State != health.Unknown && find(t, l, web).Mark == was.Mark
+		})
+	})
+}

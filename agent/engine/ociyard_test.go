@@ -54,9 +54,15 @@ func ociSpecOf(r *rig.OCI, name string) engine.Spec {
 // ociOpen is an instance whose processes are counted.
 func ociOpen(t *testing.T, r *rig.OCI, name string, timeout time.Duration) (*engine.Instance, *watched) {
 	t.Helper()
-	w := &watched{Runner: hostexec.New(hostexec.Options{Dir: t.TempDir(), Place: hostexec.PlaceDirect})}
 	s := ociSpecOf(r, name)
-	s.Timeout, s.RunDir = timeout, t.TempDir()
+	s.Timeout = timeout
+	return ociOpenSpec(t, s)
+}
+
+func ociOpenSpec(t *testing.T, s engine.Spec) (*engine.Instance, *watched) {
+	t.Helper()
+	w := &watched{Runner: hostexec.New(hostexec.Options{Dir: t.TempDir(), Place: hostexec.PlaceDirect})}
+	s.RunDir = t.TempDir()
 	i, err := engine.Open(s, w, nil)
 	if err != nil {
 		t.Fatal(err)

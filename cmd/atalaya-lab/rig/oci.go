@@ -266,3 +266,14 @@ func endCgroup(name string) (left bool) {
 
 // Fail ends the test with this error.
 func (o *OCI) Fail(err error) { o.t.Helper(); o.must(err) }
+
+// HoldLock has some operation of the engine hold the container's lock, so that whoever asks about it waits, until the
+// returned function is called: a docker kill that waits for its stopped shim, a podman command that is stopped while it
+// has the lock.
+func (o *OCI) HoldLock(name string) (release func()) {
+	o.t.Helper()
+	if o.engine == "docker" {
+		return o.holdByShim(name)
+	}
+	return o.holdByHook(name)
+}
