@@ -12,6 +12,7 @@ import (
 
 	"atalaya/agent/engine"
 	"atalaya/agent/health"
+	"atalaya/agent/hostexec"
 	"atalaya/cmd/atalaya-lab/rig"
 )
 
@@ -516,4 +517,54 @@ func TestOCIHungContainer(t *testing.T) {
 			return l.Degraded == "" && find(t, l, web).State != health.Unknown && find(t, l, web).Mark == was.Mark
 		})
 	})
+}
+
+// What is kept as evidence can be had, and in time.
+func TestOCIEvidence(t *testing.T) {
+	t.Parallel()
+	bothOCI(t, func(t *testing.T, name string, r *rig.OCI, i *engine.Instance, w *watched) {
+		r.Make("web")
+		r.Start("web")
+		id := r.ID("web")
+		s := find(t, list(t, i), id)
+		r.Run("stop", "-t", "5", "web")
+		for _, src := range i.Evidence(id, s) {
+			began := time.Now()
+			out := w.Read(context.Background(), hostexec.Command{Argv: src.Argv, Env: r.Env()})
+			if !out.OK() || time.Since(began) > 10*time.Second {
+				t.Errorf("%s: %v after %v", src.Name, out.Err(), time.Since(began))
+			}
+			if src.Name == name+"-events.txt" && !strings.Contains(string(out.Stdout), "start") {
+				t.Errorf("the last hour tells of no start: %q", out.Stdout)
+			}
+		}
+	})
+}
+
+// Another docker client in front of an old daemon, as there is one on many hosts.
+func TestDockerNewClient(t *testing.T) {
+	const client = "/usr/local/bin/docker"
+	if _, err := os.Stat(client); err != nil {
+		t.Log("no other client on this machine: the one of docker.io is tested by all other tests")
+		return
+	}
+	t.Parallel()
+	r := ociRig(t, "docker", rig.NewDocker)
+	s := ociSpecOf(r, "docker")
+	s.Bin = filepath.Dir(client)
+	i, _ := ociOpenSpec(t, s)
+	r.Make("web")
+	r.Start("web")
+	id := r.ID("web")
+	if s := find(t, list(t, i), id); s.State != health.Running || s.Init.PID != r.InitPID("web") || len(s.Addrs) != 1 {
+		t.Errorf("%+v", s)
+	}
+	if a := i.Do(context.Background(), health.VerbRestart, id, 5*time.Second); a.Err != "" {
+		t.Errorf("%+v", a)
+	}
+	awaitState(t, i, id, health.Running)
+	r.Remove("web")
+	if s := look(t, i, id); s.State != health.Removed {
+		t.Errorf("%+v", s)
+	}
 }
