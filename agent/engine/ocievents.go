@@ -166,7 +166,7 @@ func (o *oci) unexplained(now time.Time) (since time.Time, ids map[string]bool) 
 			t = &ociTold{}
 			o.told[id] = t
 		}
-		if order, _ := t.purpose(ended); order != "" || t.asked.Equal(ended) {
+		if order, _ := t.purpose(e.in.began(), ended); order != "" || t.asked.Equal(ended) {
 			continue
 		}
 		if now.Sub(ended) > ociKillWorks {

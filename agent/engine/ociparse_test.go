@@ -313,8 +313,12 @@ func TestOCITold(t *testing.T) {
 		for _, v := range tt.events {
 			told.take(ociEvent{action: v.action, signal: v.signal, at: at.Add(v.after)})
 		}
-		if order, harmless := told.purpose(at.Add(tt.ended)); order != tt.order || harmless != tt.harmless {
+		if order, harmless := told.purpose(at.Add(-time.Hour), at.Add(tt.ended)); order != tt.order || harmless != tt.harmless {
 			t.Errorf("%s: %q %v, want %q %v", name, order, harmless, tt.order, tt.harmless)
+		}
+		later := at.Add(tt.ended + 2*time.Second)
+		if order, harmless := told.purpose(later, later.Add(time.Second)); order != "" || harmless {
+			t.Errorf("%s, and the end of a later life: %q %v", name, order, harmless)
 		}
 	}
 }

@@ -66,15 +66,15 @@ func (t *ociTold) take(v ociEvent) {
 	}
 }
 
-// purpose tells the order that explains this end; harmless is true when the only one that was told does not.
-func (t *ociTold) purpose(ended time.Time) (order string, harmless bool) {
+// purpose tells the order that explains this end of a life; harmless is true when the only one that was told does not.
+func (t *ociTold) purpose(began, ended time.Time) (order string, harmless bool) {
 	switch {
 	case t == nil:
 		return "", false
-	case t.twice && ended.Sub(t.died).Abs() < ociKillWorks:
+	case t.twice && t.died.After(began) && ended.Sub(t.died).Abs() < ociKillWorks:
 		return "stop", false
-	case t.order == "":
-		return "", false
+	case t.order == "" || t.at.Before(began):
+		return "", false // nothing was told, or of a former life
 	}
 	took := ended.Sub(t.at)
 	switch {
@@ -100,7 +100,7 @@ func (t *ociTold) terminates() bool {
 // purpose says who or what stopped it on purpose, "" when nobody did or it is not known. The caller holds mu.
 func (o *oci) purpose(id string, e *ociEntry) string {
 	in := e.in
-	order, harmless := o.told[id].purpose(in.ended())
+	order, harmless := o.told[id].purpose(in.began(), in.ended())
 	recorded, read := o.manually(in)
 	switch {
 	case read && !recorded:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -77,7 +78,7 @@ func TestOCIListCosts(t *testing.T) {
 // Who stopped it, where the engine knows: a person, by stop or kill, and not what merely died.
 func TestOCIOnPurpose(t *testing.T) {
 	t.Parallel()
-	bothOCI(t, func(t *testing.T, name string, r *rig.OCI, i *engine.Instance, w *watched) {
+	bothOCI(t, func(t *testing.T, name string, r *rig.OCI, i *engine.Instance, _ *watched) {
 		r.Make("web")
 		r.Start("web")
 		id := r.ID("web")
@@ -121,7 +122,12 @@ func TestOCIOnPurpose(t *testing.T) {
 		if s := find(t, list(t, i), id); s.OnPurpose != "" || s.Finished {
 			t.Errorf("the agent stopped it, and no person: %+v", s)
 		}
-		_ = w
+		r.Start("web")
+		list(t, i)
+		r.Run("stop", "-t", "5", "web")
+		if s := look(t, i, id); s.State != health.Stopped || s.OnPurpose == "" {
+			t.Errorf("the agent stopped a former life, and a person this one: %+v", s)
+		}
 	})
 }
 
@@ -186,6 +192,16 @@ func TestOCISupervisors(t *testing.T) {
 			if s := find(t, l, r.ID(n)); s.Supervisor != want || s.State != health.Running {
 				t.Errorf("%s: %+v, want %q", n, s, want)
 			}
+		}
+		r.Run("restart", "-t", "0", "always")
+		list(t, i) // before a second has passed: the row tells nothing by its age
+		pid := r.Kill9("always")
+		eventually(t, "it was started again", func() bool {
+			p, err := strconv.Atoi(r.Run("inspect", "--format", "{{.State.Pid}}", "always"))
+			return err == nil && p > 0 && p != pid
+		})
+		if s := find(t, list(t, i), was.Ref.ID); s.State != health.Running || s.Init.PID != r.InitPID("always") {
+			t.Errorf("another life between two lists: %+v", s)
 		}
 		r.Run("stop", "-t", "5", "always")
 		if s := look(t, i, was.Ref.ID); s.State != health.Stopped || s.OnPurpose == "" {
@@ -268,6 +284,13 @@ func TestOCIEvents(t *testing.T) {
 		told(id)
 		if s := find(t, list(t, i), id); s.Name != "shop" {
 			t.Errorf("%+v", s)
+		}
+		if name == "docker" { // of which no list tells
+			r.Run("update", "--restart=on-failure:5", "shop")
+			told(id)
+			if s := find(t, list(t, i), id); s.Autostart != health.Yes {
+				t.Errorf("%+v", s)
+			}
 		}
 		r.Kill9("shop")
 		told(id)
