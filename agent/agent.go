@@ -51,7 +51,7 @@ type Settings struct {
 	Probes   int // at once, on the whole host
 	Channels []string
 	Setup    func(health.Sighting) Setup
-	OpenDue  time.Duration // how long an opening alert waits for its evidence
+	OpenDue  time.Duration // how long an alert of an incident waits for its evidence
 }
 
 // A Setup is what is configured about one container.

@@ -25,6 +25,9 @@ func (t *turn) told(g *guest, act health.Action) {
 		stored := *in
 		t.batch.Incidents = append(t.batch.Incidents, stored)
 		al.Incident, al.Since = in.ID, t.clock.wall(in.Opened)
+		if !in.Confirmed.IsZero() {
+			al.Confirmed = t.clock.wall(in.Confirmed)
+		}
 		al.Seq = t.seq(in.ID)
 		al.Attempts = slices.Clone(g.tried)
 		al.Reason = in.Reason
@@ -47,17 +50,13 @@ func (t *turn) told(g *guest, act health.Action) {
 	if g.setup.Policy.Mode != health.ModeObserve {
 		t.queue(g.setup.Channels, al, act)
 	}
-	if kind == health.AlertResolved {
-		delete(t.seqs, al.Incident)
-		t.batch.Meta = meta(t.batch.Meta, "seq/"+al.Incident, "")
-		g.caseEnded()
-	}
 }
 
-// queue writes one row per channel. An opening waits for its evidence, but not long.
+// queue writes one row per channel. What tells of an incident waits for the part of the evidence that is being taken, but
+// not long.
 func (t *turn) queue(channels []string, al health.Alert, act health.Action) {
 	due := t.at
-	if act.Kind == health.DoOpen && t.o.Recorder != nil {
+	if act.Kind != health.DoTell && t.o.Recorder != nil {
 		due = due.Add(t.set.OpenDue)
 	}
 	key := fmt.Sprintf("%s/%d", al.Incident, al.Seq)

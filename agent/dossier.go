@@ -2,8 +2,8 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"path"
 	"sync"
 	"time"
 
@@ -36,12 +36,30 @@ func (h *hands) drop(id string) {
 	h.mu.Lock()
 	d := h.cases[id]
 	delete(h.cases, id)
+	delete(h.lines, id)
 	h.mu.Unlock()
 	if d != nil {
 		if c := d.take(nil); c != nil {
 			c.Drop()
 		}
 	}
+}
+
+// inLine lines up what seals a part of a case behind what was ordered to before, so that no part, and no alert that waits
+// for it, overtakes another: a container is often well again before the round after its start is in.
+func (h *hands) inLine(acts []health.Action) (turn <-chan struct{}, done func()) {
+	for _, act := range acts {
+		if act.Kind != health.DoResolve && (act.Kind != health.DoCapture || !act.After) {
+			continue
+		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		mine := make(chan struct{})
+		turn = h.lines[act.Case] // nil where there is none
+		h.lines[act.Case] = mine
+		return turn, func() { close(mine) }
+	}
+	return nil, func() {}
 }
 
 // take puts a capture in place and gives the one that was there.
@@ -73,7 +91,8 @@ func (d *dossier) transcript(act health.Action, verb health.Verb, ans engine.Ans
 	}
 	c.AddTranscript(fmt.Sprintf("%02d-%s.txt", act.Attempt, verb), ans.Transcript)
 	if len(ans.Log) > 0 {
-		c.Add(fmt.Sprintf("%02d-%s-engine.log", act.Attempt, verb), ans.Log)
+		c.Add(fmt.Sprintf("%02d-%s-engine.log", act.Attempt, verb), fmt.Sprintf("the virtualization software's own log of attempt %d (%s), "+
+			"written for this attempt alone: where it failed, the first error in it is the cause", act.Attempt, verb), ans.Log)
 	}
 }
 
@@ -90,55 +109,69 @@ func (h *hands) capture(j job, act health.Action) {
 		}
 		return
 	}
+	if j.incident != nil && !j.incident.Resolved.IsZero() { // by the same Step: its end has a part of its own
+		j.told--
+	}
 	c := d.take(nil)
-	h.forget(act.Case)
 	if c == nil {
 		c = r.Begin(h.request(j, act))
 	} else {
-		c.After(h.items(j))
+		c.After(h.items(j, true))
 	}
-	h.seal(j, act.Case, c)
+	h.seal(j, act, c)
 }
 
-// close ends the dossier of an incident that is over: what was taken for an attempt that came to nothing is kept.
-func (h *hands) close(j job, id string) {
-	h.mu.Lock()
-	d := h.cases[id]
-	delete(h.cases, id)
-	h.mu.Unlock()
-	if d == nil {
+// close seals the last part of an incident that is over: how it ended, with what shows how the container is now, and what
+// was taken for an attempt that came to nothing.
+func (h *hands) close(j job, act health.Action) {
+	r := h.a.o.Recorder
+	if r == nil {
 		return
 	}
-	if c := d.take(nil); c != nil {
-		h.seal(j, id, c)
+	c := h.dossier(act.Case).take(nil)
+	h.forget(act.Case)
+	if c == nil {
+		q := h.request(j, act)
+		q.Items = nil
+		c = r.Begin(q)
 	}
+	c.After(append(evidence.Processes(j.state.Init, j.cgroup), h.words(j, true)...))
+	h.seal(j, act, c)
 }
 
 func (h *hands) forget(id string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.cases, id)
+	delete(h.lines, id)
 }
 
 // seal writes the bundle, records it, and lets the alerts go that waited for it.
-func (h *hands) seal(j job, id string, c *evidence.Capture) {
+func (h *hands) seal(j job, act health.Action, c *evidence.Capture) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(h.ctx), 10*time.Second)
 	defer cancel()
+	if j.turn != nil {
+		select {
+		case <-j.turn:
+		case <-ctx.Done():
+		}
+	}
 	sealed, err := c.Seal(ctx, h.report(j))
 	if err != nil {
-		h.a.log.Error("the evidence could not be sealed", "container", j.ref.String(), "incident", id, "err", err)
+		h.a.log.Error("the evidence could not be sealed", "container", j.ref.String(), "incident", act.Case, "err", err)
 		return
 	}
-	h.keep(ctx, id, sealed)
+	h.keep(ctx, act.Case, j.told, sealed)
 }
 
-// keep records a sealed part, and lets the alerts go that waited for it.
-func (h *hands) keep(ctx context.Context, id string, s evidence.Sealed) {
+// keep records a sealed part, and lets the alerts go that waited for it: those that were told when it was ordered, because
+// a later one waits for a part of its own.
+func (h *hands) keep(ctx context.Context, id string, told int, s evidence.Sealed) {
 	b := store.Bundle{Incident: id, Part: s.Part, Path: s.Path, SHA256: s.SHA256, Audience: "private", Size: s.Size, Sealed: s.At}
 	if err := h.a.o.Store.AddBundle(ctx, b); err != nil {
 		h.a.log.Error("a sealed bundle could not be recorded; the file is there", "path", s.Path, "err", err)
 	}
-	if err := h.a.o.Store.Advance(ctx, id, h.a.clock.now()); err != nil {
+	if err := h.a.o.Store.Advance(ctx, id, told, h.a.clock.now()); err != nil {
 		h.a.log.Warn("alerts wait for their full time although the evidence is sealed", "incident", id, "err", err)
 	}
 	if h.a.o.Queued != nil {
@@ -149,32 +182,30 @@ func (h *hands) keep(ctx context.Context, id string, s evidence.Sealed) {
 
 func (h *hands) request(j job, act health.Action) evidence.Request {
 	q := evidence.Request{Incident: act.Case, Part: max(1, act.Attempt), Ref: j.ref, Name: j.name, Host: h.a.o.Host,
-		Reason: act.Reason, Init: j.state.Init, Cgroup: j.cgroup, Items: h.items(j)}
-	if c := j.state.Case; c != nil {
-		q.Failed = h.a.clock.wall(c.Since)
+		Reason: act.Reason, Init: j.state.Init, Cgroup: j.cgroup, Items: h.items(j, false)}
+	c := j.state.Case
+	if c == nil { // it has just ended
+		c = j.before.Case
 	}
+	if act.Kind == health.DoResolve {
+		q.Part = c.Tried + 1
+	}
+	q.Failed = h.a.clock.wall(c.Since)
 	return q
 }
 
 // items are one round of evidence about a container, the most volatile first.
-func (h *hands) items(j job) []evidence.Item {
+func (h *hands) items(j job, after bool) []evidence.Item {
 	var items []evidence.Item
-	var runner evidence.Runner
-	if j.inst.Far() {
-		runner = j.inst.Runner() // nothing here is about a container on another host
-	} else {
+	if !j.inst.Far() { // nothing here is about a container on another host
 		items = evidence.Builtin(j.state.Init, j.cgroup)
 	}
-	for _, src := range j.inst.Evidence(j.ref.ID, j.sight) {
-		item := evidence.Item{Name: path.Join("engine", src.Name), Argv: src.Argv, Runner: runner, Path: src.Path, Root: src.Root, Volatile: src.Volatile, Max: src.Tail}
-		if src.Tail > 0 {
-			item.Cut = evidence.KeepTail
+	items = append(items, h.words(j, after)...)
+	if !after { // what is kept of the probes is from before
+		for name, res := range j.failures {
+			items = append(items, evidence.Item{Name: probeFile(name), Shows: "what the failing probe " + name + " saw",
+				Data: append([]byte(res.Detail+"\n\n"), res.Transcript...)})
 		}
-		items = append(items, item)
-	}
-	for name, res := range j.failures {
-		items = append(items, evidence.Item{Name: path.Join("probes", name+".txt"), Shows: "what the failing probe " + name + " saw",
-			Data: append([]byte(res.Detail+"\n\n"), res.Transcript...)})
 	}
 	if j.inst.Far() {
 		return items
@@ -182,12 +213,42 @@ func (h *hands) items(j job) []evidence.Item {
 	return append(items, evidence.Item{Name: "host-vitals.txt", Shows: "load, memory, disks and pressure of the host", Func: host.Vitals})
 }
 
+// words are what the engine has about the container. What it never has is said once, in the round before.
+func (h *hands) words(j job, after bool) []evidence.Item {
+	var items []evidence.Item
+	var runner evidence.Runner // nil: this host's
+	if j.inst.Far() {
+		runner = j.inst.Runner()
+	}
+	for _, src := range j.inst.Evidence(j.ref.ID, j.sight) {
+		i := evidence.Item{Name: "engine-" + src.Name, Shows: src.Shows, Argv: src.Argv, Runner: runner, Path: src.Path, Root: src.Root,
+			Volatile: src.Volatile, Max: src.Tail}
+		if src.Tail > 0 { // of a far host's file it is the output of a command
+			i.Cut = evidence.KeepTail
+		}
+		if src.Absent != "" {
+			i.Func = func(context.Context) ([]byte, error) { return nil, errors.New(src.Absent) }
+		}
+		if src.Absent == "" || !after {
+			items = append(items, i)
+		}
+	}
+	return items
+}
+
+// probeFile is the file of a bundle in which is what a failing probe saw.
+func probeFile(probe string) string { return "probes-" + probe + ".txt" }
+
 // report is what REPORT.txt says.
 func (h *hands) report(j job) evidence.Report {
-	rep := evidence.Report{Subject: j.subject, Verdict: j.verdict, Tried: j.tried, Timeline: j.moments, Next: j.state.Why}
-	if in := j.state.Incident; in != nil {
+	rep := evidence.Report{Subject: j.subject, Phase: j.state.Phase, Verdict: j.verdict, Tried: j.tried, Timeline: j.moments, Next: j.state.Why}
+	if in := j.incident; in != nil {
 		rep.Incident = *in
-		rep.Incident.Opened = h.a.clock.wall(in.Opened)
+		for _, at := range []*time.Time{&rep.Incident.Opened, &rep.Incident.Confirmed, &rep.Incident.Resolved} {
+			if !at.IsZero() {
+				*at = h.a.clock.wall(*at)
+			}
+		}
 	}
 	return rep
 }

@@ -23,13 +23,16 @@ type guest struct {
 	born     bool            // its State knows that this agent took over
 	awaiting string          // a command of a predecessor that still runs on it
 	signals  map[string]health.SignalView
-	failures map[string]probes.Result // the latest of each probe that failed, for evidence
+	failures map[string]probes.Result // the latest of each probe that fails, for evidence; not what it met while we were at it
 	moments  []evidence.Moment
 	tried    []health.Tried // of the open case
 
 	addrs     []health.Addr // the latest that were known: a stopped container has none, and is known by them
 	engineLog string        // of the latest attempt
 	cgroup    string        // of the latest life
+	memory    string        // of it, as the kernel names it when memory runs out
+	kernel    []string      // what the kernel said of this container when the case was confirmed
+	finding   finding       // of the open case
 }
 
 // caseID is the id of the case, or of the incident it became, of the first of the states that knows one; empty when none
@@ -52,7 +55,7 @@ func (g *guest) remember(at time.Time, text string) {
 
 // caseEnded forgets what was remembered for the case that is over.
 func (g *guest) caseEnded() {
-	g.moments, g.tried, g.engineLog, g.failures = nil, nil, "", nil
+	g.moments, g.tried, g.engineLog, g.failures, g.kernel, g.finding = nil, nil, "", nil, nil, finding{}
 }
 
 // see takes over the engine's latest word, and reports whether it has other addresses than before: its probes must know.
@@ -88,14 +91,18 @@ type job struct {
 	tried    []health.Tried
 	verdict  health.Verdict
 	subject  health.Subject
-	cgroup   string    // of the life that is, or was
-	at       time.Time // of the turn
+	cgroup   string // of the life that is, or was
+	memory   string // of it, as the kernel names it
+	told     int    // alerts of the incident up to now
+	incident *health.Incident
+	turn     <-chan struct{} // closed when the part of evidence before this one is sealed; nil: there is none
+	at       time.Time       // of the turn
 }
 
 func (t *turn) job(g *guest, before health.State) job {
 	return job{ref: g.ref, name: g.name(), inst: g.inst, state: g.state, before: before, sight: g.sight, setup: g.setup,
 		signals: maps.Clone(g.signals), failures: maps.Clone(g.failures), moments: slices.Clone(g.moments),
-		tried: slices.Clone(g.tried), verdict: t.judge(g, before), subject: g.subject(), cgroup: g.cgroup, at: t.at}
+		tried: slices.Clone(g.tried), verdict: t.judge(g, before), subject: g.subject(), cgroup: g.cgroup, memory: g.memory, at: t.at}
 }
 
 func (g *guest) subject() health.Subject {

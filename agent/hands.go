@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"atalaya/agent/engine"
+	"atalaya/agent/evidence"
 	"atalaya/agent/health"
 	"atalaya/agent/sentinel"
 )
@@ -24,10 +25,11 @@ type hands struct {
 	mu    sync.Mutex
 	locks map[health.Ref]chan struct{}
 	cases map[string]*dossier
+	lines map[string]chan struct{} // of each case: closed when the part that was ordered last is sealed
 }
 
 func newHands(a *Agent) *hands {
-	return &hands{a: a, locks: map[health.Ref]chan struct{}{}, cases: map[string]*dossier{}}
+	return &hands{a: a, locks: map[health.Ref]chan struct{}{}, cases: map[string]*dossier{}, lines: map[string]chan struct{}{}}
 }
 
 func (h *hands) begin(ctx context.Context) { h.ctx = ctx }
@@ -38,8 +40,11 @@ func (h *hands) wait() { h.wg.Wait() }
 // carryOut does what one Step ordered, in its order, without waiting for it.
 func (h *hands) carryOut(w work) {
 	h.running.Add(1)
+	var done func()
+	w.job.turn, done = h.inLine(w.acts)
 	h.wg.Go(func() {
 		defer h.running.Add(-1)
+		defer done()
 		for _, act := range w.acts {
 			switch act.Kind {
 			case health.DoLook:
@@ -51,7 +56,7 @@ func (h *hands) carryOut(w work) {
 			case health.DoDrop:
 				h.drop(act.Case)
 			case health.DoResolve:
-				h.close(w.job, act.Case)
+				h.close(w.job, act)
 			}
 		}
 	})
@@ -71,6 +76,10 @@ func (h *hands) look(j job, act health.Action) {
 	if act.Probe != "" {
 		wg.Go(func() { l.Inside = h.a.inside(ctx, j, act.Probe) })
 	}
+	var kernel []string
+	if j.state.Phase == health.Checking {
+		wg.Go(func() { kernel = h.kernel(j) })
+	}
 	w := h.a.freshWord(ctx, j.inst, j.sight.Links)
 	l.Host = &w
 	wg.Wait()
@@ -82,7 +91,7 @@ func (h *hands) look(j job, act health.Action) {
 		l.Sighting = &s
 	}
 	if h.ctx.Err() == nil {
-		h.a.inbox.put(func(t *turn) { t.looked(j.ref, l) })
+		h.a.inbox.put(func(t *turn) { t.looked(j.ref, l, kernel) })
 	}
 }
 
@@ -93,6 +102,22 @@ func justDied(j job) health.Process {
 		return j.state.Dead
 	}
 	return health.Process{}
+}
+
+// causeWithin is how long before a failure its cause in the kernel's log may lie: a container that lost a process to the
+// lack of memory does not die of it an hour later.
+const causeWithin = time.Minute
+
+// kernel is what the kernel said of the container shortly before it failed, in the life that did.
+func (h *hands) kernel(j job) []string {
+	init := j.state.Init
+	if init.PID == 0 {
+		init = j.state.Dead
+	}
+	if init.Start == 0 || j.memory == "" || j.state.Case == nil {
+		return nil
+	}
+	return evidence.KernelLines(init, j.memory, h.a.clock.wall(j.state.Case.Since).Add(-causeWithin))
 }
 
 // arrived fills in what the kernel knows of a new life, and sees to it that it can be reached: the host's neighbour
@@ -126,10 +151,13 @@ func deed(a *health.Actor) string {
 }
 
 // looked takes in the answer to a look.
-func (t *turn) looked(ref health.Ref, l health.Look) {
+func (t *turn) looked(ref health.Ref, l health.Look, kernel []string) {
 	g := t.guests[ref]
 	if g == nil {
 		return
+	}
+	if len(kernel) > 0 {
+		g.kernel = kernel
 	}
 	if l.Actor != nil {
 		g.remember(t.clock.wall(t.at), "seen at the container: "+deed(l.Actor))

@@ -35,6 +35,7 @@ type plan struct {
 	Policy health.Policy
 	Web    bool // probe the web server
 	Survey health.Survey
+	Due    time.Duration // how long an alert waits for its evidence
 
 	Edit func(health.Sighting, *agent.Setup) `json:"-"`
 }
@@ -42,7 +43,7 @@ type plan struct {
 // planFor watches the rig, with periods short enough for a test.
 func planFor(t testing.TB, rigs ...*rig.LXC) plan {
 	t.Helper()
-	p := plan{Dir: t.TempDir(), Poll: 250 * time.Millisecond, Policy: quickPolicy(), Survey: health.DefaultSurvey()}
+	p := plan{Dir: t.TempDir(), Poll: 250 * time.Millisecond, Policy: quickPolicy(), Survey: health.DefaultSurvey(), Due: 2500 * time.Millisecond}
 	for i, l := range rigs {
 		s := engine.Spec{Engine: "lxc", Path: l.Path(), Timeout: 3 * time.Second}
 		if i > 0 {
@@ -82,7 +83,7 @@ func (p plan) setup(s health.Sighting) agent.Setup {
 
 func (p plan) settings() agent.Settings {
 	return agent.Settings{Mode: p.Policy.Mode, Poll: p.Poll, Survey: p.Survey, Probes: 16, Channels: []string{"file"},
-		Setup: p.setup, OpenDue: 2500 * time.Millisecond}
+		Setup: p.setup, OpenDue: p.Due}
 }
 
 func (p plan) state() string {

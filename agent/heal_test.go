@@ -48,9 +48,9 @@ func TestAKilledContainerIsStarted(t *testing.T) {
 	if n := len(r.incidents("lxc/web2")); n != 0 {
 		t.Errorf("%d incidents of the other", n)
 	}
-	r.until("its evidence is sealed", func(health.View) bool {
+	r.until("its evidence is sealed, of the attempt and of the end", func(health.View) bool {
 		b, err := r.store.Bundles(t.Context(), in.ID)
-		return err == nil && len(b) == 1
+		return err == nil && len(b) == 2
 	})
 	r.until("both alerts are delivered", func(health.View) bool {
 		b, _ := os.ReadFile(filepath.Join(p.Dir, "alerts.jsonl"))

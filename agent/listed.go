@@ -203,6 +203,7 @@ func (t *turn) hold(g *guest, s *health.Sighting) *health.Death {
 		s.Init = p
 		if g.cgroup == "" || p != g.state.Init {
 			g.cgroup = evidence.CgroupOf(p)
+			g.memory = evidence.MemoryCgroup(g.cgroup)
 		}
 	case errors.Is(err, sentinel.ErrDead):
 		return &health.Death{Init: s.Init, Sensor: t.o.Sentinel.Sensor()}

@@ -79,7 +79,7 @@ func (a *Agent) load(ctx context.Context) {
 	})
 }
 
-// recall reads back what was tried in an incident that is still open.
+// recall reads back what was tried and found in an incident that is still open.
 func (a *Agent) recall(ctx context.Context, g *guest) {
 	if g.state.Incident == nil {
 		return
@@ -94,6 +94,10 @@ func (a *Agent) recall(ctx context.Context, g *guest) {
 		var tr health.Tried
 		if n.Kind == "tried" && json.Unmarshal(n.Data, &tr) == nil {
 			g.tried = append(g.tried, tr)
+		}
+		var f finding
+		if n.Kind == "verdict" && json.Unmarshal(n.Data, &f) == nil {
+			g.finding = f
 		}
 	}
 }

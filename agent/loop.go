@@ -138,9 +138,31 @@ func (t *turn) ordered(g *guest, before health.State, acts []health.Action) {
 			rest = append(rest, act)
 		}
 	}
-	if len(rest) > 0 {
-		t.work = append(t.work, work{g: g, job: t.job(g, before), acts: rest})
+	if len(rest) == 0 {
+		return
 	}
+	w := work{g: g, job: t.job(g, before), acts: rest}
+	w.job.told, w.job.incident = t.seqs[rest[0].Case], g.state.Incident
+	for _, act := range acts {
+		if act.Kind == health.DoResolve {
+			w.job.incident = act.Incident
+		}
+	}
+	t.work = append(t.work, w)
+	for _, act := range rest {
+		if act.Kind == health.DoResolve || act.Kind == health.DoDrop {
+			t.over(g, act.Case)
+		}
+	}
+}
+
+// over forgets what was remembered for a case that is over, once its last part of evidence has it.
+func (t *turn) over(g *guest, id string) {
+	if _, ok := t.seqs[id]; ok {
+		delete(t.seqs, id)
+		t.batch.Meta = meta(t.batch.Meta, "seq/"+id, "")
+	}
+	g.caseEnded()
 }
 
 // note adds a line to the timeline of the container's case, and to the journal.

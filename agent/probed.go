@@ -22,12 +22,7 @@ func (t *turn) probed(ref health.Ref, every time.Duration, sig health.Signal, re
 	if sig.Outcome != old.Outcome && old.Outcome != "" {
 		t.remark(g, "probe", fmt.Sprintf("probe %q: %s%s", sig.Probe, sig.Outcome, because(sig.Detail)))
 	}
-	if sig.Outcome == health.Fail {
-		if g.failures == nil {
-			g.failures = map[string]probes.Result{}
-		}
-		g.failures[sig.Probe] = res
-	}
+	g.keepFailure(sig, res)
 	if res.Warning != "" && old.Detail != res.Warning {
 		t.log.Warn("a probe passes, with a warning", "container", ref.String(), "probe", sig.Probe, "warning", res.Warning)
 	}
@@ -40,6 +35,20 @@ func (t *turn) probed(ref health.Ref, every time.Duration, sig health.Signal, re
 	t.step(g, health.Observation{Signal: &sig})
 	if !ever && g.state.Probes[sig.Probe].Ever {
 		t.note(g, "probe", fmt.Sprintf("probe %q passes for the first time", sig.Probe))
+	}
+}
+
+// keepFailure keeps what a failing probe saw. What it meets while we stop and start the container is our own doing, and
+// what it met in a failure that is over explains no other.
+func (g *guest) keepFailure(sig health.Signal, res probes.Result) {
+	switch {
+	case sig.Outcome == health.Pass && g.state.Case == nil:
+		delete(g.failures, sig.Probe)
+	case sig.Outcome != health.Fail, g.state.Phase == health.Stopping, g.state.Phase == health.Starting:
+	case g.failures == nil:
+		g.failures = map[string]probes.Result{sig.Probe: res}
+	default:
+		g.failures[sig.Probe] = res
 	}
 }
 

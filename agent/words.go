@@ -54,6 +54,9 @@ func summary(al health.Alert, s health.State, in *health.Incident) string {
 	who := fmt.Sprintf("%s on %s", al.Container.Name, al.Host.FQDN)
 	switch al.Kind {
 	case health.AlertResolved:
+		if s.RunState != health.Running {
+			return fmt.Sprintf("%s: the incident is closed: %s", who, al.How)
+		}
 		return fmt.Sprintf("%s is well again: %s", who, al.How)
 	case health.AlertNotice:
 		return fmt.Sprintf("%s: %s", who, al.Reason)

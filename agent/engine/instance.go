@@ -30,11 +30,13 @@ type Listing struct {
 // A Source is one piece of evidence: the output of a command, or a file.
 type Source struct {
 	Name     string   // file name in a bundle
+	Shows    string   // one line for a reader: what it shows; empty: where it is from
 	Argv     []string // a command that only reads
 	Path     string   // or a file; a pattern never
 	Root     string   // when set, Path is relative to it and must be read through os.Root: a container can write there
 	Volatile bool     // a start destroys it
 	Tail     int      // keep so many last bytes; 0: the whole file, within the reader's own bound
+	Absent   string   // instead of all that: why there is none
 }
 
 // Spec gives what the instance was opened with, its defaults filled in.

@@ -21,7 +21,7 @@ func (l *lxc) evidence(id string, _ health.Sighting) []Source {
 	if len(conf.files) == 0 {
 		conf = readLXCConf(filepath.Join(l.path, id, "config"))
 	}
-	out := []Source{{Name: "lxc-info.txt", Argv: l.argv("lxc-info", id), Volatile: true}}
+	out := []Source{{Name: "lxc-info.txt", Shows: "what the virtualization software says of the container", Argv: l.argv("lxc-info", id), Volatile: true}}
 	for i, f := range conf.files {
 		if info, err := os.Stat(f); err != nil || !info.Mode().IsRegular() {
 			continue // a folder of includes is only there to be watched
@@ -30,14 +30,18 @@ func (l *lxc) evidence(id string, _ health.Sighting) []Source {
 		if i > 0 {
 			name = "config-include-" + filepath.Base(f)
 		}
-		out = append(out, Source{Name: name, Path: f})
+		out = append(out, Source{Name: name, Shows: "the container's configuration, " + f, Path: f})
 	}
 	for _, log := range l.logs(id, conf) {
-		out = append(out, Source{Name: "lxc.log", Path: log, Tail: lxcLogTail})
+		shows := "the virtualization software's standing log of this container, " + log
+		out = append(out, Source{Name: "lxc.log", Shows: shows, Path: log, Tail: lxcLogTail})
 	}
 	// The container writes its console: a link in its place must not lead elsewhere.
 	if c := conf.console; c != "" && c != "none" && filepath.IsAbs(c) {
-		out = append(out, Source{Name: "console.log", Root: filepath.Dir(c), Path: filepath.Base(c), Volatile: true, Tail: lxcLogTail})
+		const shows = "what the container wrote to its console: its own last words"
+		out = append(out, Source{Name: "console.log", Shows: shows, Root: filepath.Dir(c), Path: filepath.Base(c), Volatile: true, Tail: lxcLogTail})
+	} else {
+		out = append(out, Source{Name: "console.log", Absent: "this container's configuration keeps no console log (lxc.console.logfile)"})
 	}
 	return out
 }

@@ -175,9 +175,9 @@ func (c *Capture) Volatile(ctx context.Context) {
 	c.r.metrics.held.Observe(now.Sub(asked).Seconds())
 }
 
-// Add keeps something that is at hand: a transcript, a timeline, an alert.
-func (c *Capture) Add(name string, data []byte) {
-	i := Item{Name: name}
+// Add keeps something that is at hand, and what it shows in one line: a log, a timeline, an alert.
+func (c *Capture) Add(name, shows string, data []byte) {
+	i := Item{Name: name, Shows: shows}
 	c.keep(&entry{item: i, started: time.Now(), found: bounded(bytes.Clone(data), int64(len(data)), i)})
 }
 

@@ -22,6 +22,7 @@ const cgroupRoot = "/sys/fs/cgroup"
 type cgroupDir struct {
 	controllers string // "memory", "cpu,cpuacct", "name=systemd"; empty: version 2
 	dir         string
+	own         string // below the hierarchy's root: as the kernel names it
 }
 
 // cgroupDirs finds the container's own folders from the text of /proc/PID/cgroup. A process in the root of a hierarchy
@@ -38,10 +39,20 @@ func cgroupDirs(text, root string) []cgroupDir {
 		if own == "/" || own == "" {
 			continue
 		}
-		out = append(out, cgroupDir{controllers: f[1], dir: filepath.Join(mountOf(f[1], root), own)})
+		out = append(out, cgroupDir{controllers: f[1], dir: filepath.Join(mountOf(f[1], root), own), own: own})
 	}
 	slices.SortStableFunc(out, func(a, b cgroupDir) int { return a.rank() - b.rank() })
 	return out
+}
+
+// MemoryCgroup gives, from what CgroupOf gave, the container's cgroup as the kernel names it when memory runs out:
+// "/lxc.payload.web1". It is empty where the container has none of its own.
+func MemoryCgroup(cgroup string) string {
+	dirs := cgroupDirs(cgroup, cgroupRoot)
+	if len(dirs) == 0 || dirs[0].rank() > 1 {
+		return ""
+	}
+	return dirs[0].own
 }
 
 // counts says that a file can be there: version 1 has one hierarchy for each controller, or for two.

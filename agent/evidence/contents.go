@@ -12,6 +12,9 @@ const maxListed = 80
 func contents(p *page, m Manifest) {
 	p.section("6. FILES IN THIS ARCHIVE")
 	p.text("  ", "before/ was taken at the failure, action/ is what was tried, after/ was taken after that.")
+	if m.Part > 1 {
+		p.text("  ", fmt.Sprintf("This is part %d of the incident: what was taken before it is in the parts before it.", m.Part))
+	}
 	p.blank()
 	for n, rec := range m.Files {
 		if n == maxListed {
@@ -25,8 +28,7 @@ func contents(p *page, m Manifest) {
 	p.line("  %-34s %9s   %s", SumsName, "", "digests of all other files")
 	missing(p, m)
 	p.blank()
-	p.text("  ", "To check that nothing was changed: unpack the archive and run, in its folder,")
-	p.line("      sha256sum -c %s", SumsName)
+	check(p)
 	p.blank()
 	clock := "was synchronised when this was sealed"
 	if !m.Clock.Synchronised {
@@ -36,6 +38,16 @@ func contents(p *page, m Manifest) {
 		m.Clock.UTCOffset, clock, stampOf(m.Sealed)))
 	p.text("  ", fmt.Sprintf("Written by Atalaya %s, an agent that watches the containers of this host, starts them "+
 		"again when they fail, and keeps what it saw.", orWord(m.Agent, "(unknown version)")))
+}
+
+// check says how the digests are checked, on whatever the reader has.
+func check(p *page) {
+	p.text("  ", "To check that nothing was changed: unpack the archive and run, in its folder,")
+	p.line("      sha256sum -c %s", SumsName)
+	p.text("  ", "or on Windows, for one file, and compare what it prints with its line in "+SumsName+":")
+	p.line("      certutil -hashfile %s SHA256", ReportName)
+	p.line("      Get-FileHash %s                  (the same in PowerShell)", ReportName)
+	p.text("  ", "The digest of the archive itself is in the alert that came with it.")
 }
 
 // took says when a file's content was taken.

@@ -4,9 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"atalaya/agent/health"
 )
 
 const (
@@ -23,6 +27,40 @@ func KernelLog() []Item {
 		Shows: "the end of the host's kernel log: out-of-memory kills, disk, file system and network faults",
 		Func:  func(context.Context) ([]byte, error) { return readKernelLog() },
 	}}
+}
+
+// recentBytes is how much of the end of the kernel's log is searched for what has just happened.
+const recentBytes = 32 << 10
+
+// KernelLines gives the lines of the end of the kernel's log that name a cgroup, are from a life of its container's init,
+// and not older than since; oldest first. Nothing is known where the log cannot be read.
+func KernelLines(init health.Process, cgroup string, since time.Time) []string {
+	buf := make([]byte, recentBytes)
+	n, err := unix.Klogctl(syslogReadAll, buf)
+	var ts unix.Timespec
+	if err == nil {
+		err = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // near enough to printk's own clock
+	}
+	if err != nil {
+		return nil
+	}
+	const slack = 1 // of the clocks, in seconds
+	from := (time.Duration(ts.Nano()) - time.Since(since)).Seconds()
+	return kernelLines(string(buf[:n]), max(from, float64(init.Start)/100)-slack, cgroup)
+}
+
+// kernelLines picks the lines "<6>[  123.456789] text" that name something and are not older than some seconds after boot.
+func kernelLines(text string, since float64, name string) []string {
+	var out []string
+	for line := range strings.Lines(text) {
+		_, rest, ok := strings.Cut(line, "[")
+		stamp, _, closed := strings.Cut(rest, "]")
+		at, err := strconv.ParseFloat(strings.TrimSpace(stamp), 64)
+		if ok && closed && err == nil && at >= since && strings.Contains(line, name) {
+			out = append(out, strings.TrimSpace(line))
+		}
+	}
+	return out
 }
 
 func readKernelLog() ([]byte, error) {

@@ -24,7 +24,7 @@ type Manifest struct {
 	Host      health.Host `json:"host"`
 	Kernel    string      `json:"kernel,omitempty"`
 	Agent     string      `json:"agent"`       // version
-	Failed    time.Time   `json:"failed"`      // when the failure was noticed: offsets count from here
+	Failed    time.Time   `json:"failed"`      // the first sign of the failure: offsets count from here
 	Begun     time.Time   `json:"begun"`       // when the first item was asked for
 	Sealed    time.Time   `json:"sealed"`      //
 	Clock     Clock       `json:"clock"`       //

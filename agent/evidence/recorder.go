@@ -131,7 +131,7 @@ type Request struct {
 	Name     string // of the container, for people
 	Host     health.Host
 	Reason   string
-	Failed   time.Time // when the failure was noticed: all times in the bundle count from it. Zero: now
+	Failed   time.Time // the first sign of the failure: all times in the bundle count from it. Zero: now
 	Init     health.Process
 	Cgroup   string // as CgroupOf gave it while the init lived
 	Items    []Item // the first round, in the order in which they are to be taken

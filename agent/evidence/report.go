@@ -13,6 +13,7 @@ import (
 type Report struct {
 	Incident health.Incident
 	Subject  health.Subject
+	Phase    health.Phase // where the container stands in the agent's dealings with it
 	Verdict  health.Verdict
 	Tried    []health.Tried
 	Timeline []Moment
@@ -83,7 +84,16 @@ func (rep Report) head(p *page, m Manifest) {
 // cure is what the reader should do, or that it is not known.
 func (rep Report) cure() string {
 	const unknown = "see sections 2 and 3 and the files below: from what was seen, no cure is known"
-	return orWord(rep.Todo, orWord(rep.Verdict.Cure, unknown))
+	todo := orWord(rep.Todo, orWord(rep.Verdict.Cure, unknown))
+	if rep.recovered() {
+		return "Nothing at once: it is up again. What this failure called for: " + todo
+	}
+	return todo
+}
+
+// recovered says that the incident is over because the container runs, and not because it may be down.
+func (rep Report) recovered() bool {
+	return !rep.Incident.Resolved.IsZero() && rep.Subject.State == health.Running
 }
 
 func (rep Report) name(m Manifest) string {
@@ -104,13 +114,25 @@ func (rep Report) reason(m Manifest) string {
 
 func (rep Report) status() string {
 	i := rep.Incident
-	switch {
-	case !i.Resolved.IsZero():
-		return fmt.Sprintf("up again since %s: %s", stampOf(i.Resolved), orWord(i.How, "recovered"))
-	case i.Escalated:
-		return fmt.Sprintf("STILL DOWN after %s; a person is needed", counted(i.Attempts, "attempt"))
+	tried := "nothing was tried"
+	if i.Attempts > 0 {
+		tried = "after " + counted(i.Attempts, "attempt")
 	}
-	return "not known to be up again when this was written"
+	switch running := rep.Subject.State == health.Running; {
+	case rep.recovered():
+		return fmt.Sprintf("up again since %s: %s", stampOf(i.Resolved), orWord(i.How, "recovered"))
+	case !i.Resolved.IsZero():
+		return fmt.Sprintf("closed at %s: %s", stampOf(i.Resolved), orWord(i.How, "no longer watched"))
+	case running && rep.Phase == health.Settling:
+		return "running again, " + tried + "; that it serves was not proven yet when this was written"
+	case running && i.Escalated:
+		return "STILL NOT SERVING " + tried + ", although it runs; a person is needed"
+	case running:
+		return "it runs and does not serve, when this was written; " + tried
+	case i.Escalated:
+		return "STILL DOWN " + tried + "; a person is needed"
+	}
+	return "down when this was written; " + tried
 }
 
 func (rep Report) down(p *page, m Manifest) {
@@ -124,6 +146,9 @@ func (rep Report) down(p *page, m Manifest) {
 	}
 	p.field("Failure", rep.reason(m))
 	p.field("Since", since(m.Failed))
+	if c := rep.Incident.Confirmed; c.Sub(m.Failed) >= time.Millisecond {
+		p.field("Confirmed", fmt.Sprintf("%s (%s): one failure alone does not count", stampOf(c), p.offset(c)))
+	}
 	host := m.Host.FQDN
 	if m.Host.Site != "" {
 		host += ", site " + m.Host.Site
@@ -209,7 +234,7 @@ func (rep Report) todo(p *page) {
 }
 
 func (rep Report) timeline(p *page) {
-	p.section("5. TIMELINE, in milliseconds from when the failure was noticed")
+	p.section("5. TIMELINE, in milliseconds from the first sign of the failure")
 	if len(rep.Timeline) == 0 {
 		p.text("  ", "(nothing recorded)")
 		return

@@ -180,7 +180,7 @@ func TestBundleBound(t *testing.T) {
 	}
 	c := r.Begin(request(
 		Item{Name: "first", Data: noise(60 << 10)}, Item{Name: "small", Data: []byte("small")}, Item{Name: "second", Data: noise(250 << 10)}))
-	c.Add("tried", noise(40<<10))
+	c.Add("tried", "", noise(40<<10))
 	c.After([]Item{{Name: "third", Data: noise(250 << 10)}})
 	s, m := seal(t, c, Report{})
 	if s.Size > limit {
@@ -196,7 +196,7 @@ func TestBundleBound(t *testing.T) {
 	}
 	r.o.MaxBytes = 20 << 10
 	c = r.Begin(request(Item{Name: "a", Data: noise(15 << 10)}, Item{Name: "b", Data: noise(15 << 10)}))
-	c.Add("tried", noise(8<<10))
+	c.Add("tried", "", noise(8<<10))
 	s, m = seal(t, c, Report{})
 	if s.Size > 20<<10 || !strings.Contains(m.missing("before/b.txt"), "left out") || m.record(t, "action/tried.txt").Cut != "" {
 		t.Errorf("%d bytes; %+v", s.Size, m)
@@ -248,7 +248,7 @@ func TestDrop(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Error("it goes on")
 	}
-	c.Add("x", nil)
+	c.Add("x", "", nil)
 	c.After([]Item{{Name: "y", Data: []byte("y")}})
 	if _, err := c.Seal(t.Context(), Report{}); err == nil || !strings.Contains(err.Error(), "sealed or dropped") {
 		t.Errorf("it was sealed: %v", err)

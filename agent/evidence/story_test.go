@@ -71,7 +71,7 @@ func TestBundleSpeaksToAStranger(t *testing.T) {
 	c.AddTranscript("lxc-start", hostexec.Transcript{
 		Argv: []string{"lxc-start", "-n", "web1"}, Started: time.Now(), Took: 54 * time.Millisecond, Exit: 1, Stderr: []byte("failed\n"), StderrSize: 7,
 	})
-	c.Add("timeline.txt", []byte("one line\n"))
+	c.Add("timeline.txt", "all of it", []byte("one line\n"))
 	c.After([]Item{{Name: "uptime", Argv: []string{"uptime"}}})
 	s, m := seal(t, c, story(q.Failed))
 

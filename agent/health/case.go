@@ -11,7 +11,7 @@ import (
 func (m *machine) suspect(kind CaseKind, sure bool, probe, what string) {
 	c := m.s.Case
 	if c == nil {
-		c = &Case{ID: m.newID(), Since: m.at}
+		c = &Case{ID: m.newID(), Since: m.at, Confirmed: m.at}
 		m.s.Case = c
 	}
 	if m.s.Phase == Up || m.s.Phase == Deferred || c.Begun.IsZero() {
@@ -49,7 +49,7 @@ func (m *machine) open() {
 		return
 	}
 	c.Open = true
-	m.s.Incident = &Incident{ID: c.ID, Ref: m.s.Ref, Name: m.s.Name, Reason: c.What, Opened: c.Since, Attempts: c.Tried}
+	m.s.Incident = &Incident{ID: c.ID, Ref: m.s.Ref, Name: m.s.Name, Reason: c.What, Opened: c.Since, Confirmed: c.Confirmed, Attempts: c.Tried}
 	if c.Tried > 0 {
 		m.s.Incident.LastErr, m.s.Incident.Cause = last.Err, last.Cause
 	}

@@ -95,6 +95,7 @@ func (m *machine) sick(inside Outcome) {
 		m.settle("the probe passes again", false)
 		return
 	}
+	m.s.Case.Inside = inside
 	ph, why := m.barrier()
 	switch {
 	case ph != "" && ph != Alerted:

@@ -8,7 +8,8 @@ type Incident struct {
 	Ref       Ref       `json:"ref"`
 	Name      string    `json:"name"` // of the container, for people
 	Reason    string    `json:"reason"`
-	Opened    time.Time `json:"opened"` // when the failure was noticed, which may be before the opening was committed
+	Opened    time.Time `json:"opened"`             // when the failure began, as far as it was seen: the first failing probe of the run
+	Confirmed time.Time `json:"confirmed,omitzero"` // when it was sure: fail_after failures in a row; of a death, the same as Opened
 	Resolved  time.Time `json:"resolved,omitzero"`
 	How       string    `json:"how,omitempty"` // "recovered by us in 74 ms", "recovered by itself", "removed"
 	Attempts  int       `json:"attempts"`
@@ -44,7 +45,8 @@ type Alert struct {
 	Host      Host      `json:"host"`
 	Container *Subject  `json:"container,omitempty"`
 	Reason    string    `json:"reason,omitempty"`
-	Since     time.Time `json:"since"` // with the host's UTC offset
+	Since     time.Time `json:"since"` // when the failure began, as far as it was seen; with the host's UTC offset
+	Confirmed time.Time `json:"confirmed,omitzero"`
 	At        time.Time `json:"at"`
 	Attempts  []Tried   `json:"attempts,omitempty"`
 	Verdict   *Verdict  `json:"verdict,omitempty"`

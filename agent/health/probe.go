@@ -3,6 +3,7 @@ package health
 import (
 	"maps"
 	"slices"
+	"time"
 )
 
 // signal judges one outcome of one probe. Unsure never counts and never clears; a probe that has never passed does not
@@ -19,6 +20,9 @@ func (m *machine) signal(g Signal) {
 		ps = passed(pp, ps)
 	case Fail:
 		if m.counts(pp, ps) {
+			if ps.From.IsZero() {
+				ps.From = m.at
+			}
 			ps.Fails, ps.Passes, ps.Detail = min(ps.Fails+1, pp.FailAfter), 0, g.Detail
 			ps.Failing = ps.Failing || ps.Fails >= pp.FailAfter
 		}
@@ -43,7 +47,7 @@ func passed(pp ProbePolicy, ps ProbeState) ProbeState {
 		ps.Failing = false
 	}
 	if !ps.Failing {
-		ps.Detail = ""
+		ps.Detail, ps.From = "", time.Time{}
 	}
 	return ps
 }
@@ -102,7 +106,24 @@ func (m *machine) suspectSick() {
 			name = n
 		}
 	}
+	known := m.s.Case != nil
 	m.suspect(CaseSick, true, name, m.failures())
+	m.s.Case.Detail, m.s.Case.Inside = m.s.Probes[name].Detail, ""
+	if !known {
+		m.s.Case.Since = m.firstFailure()
+	}
+}
+
+// firstFailure is since when the service has been failing: an outage begins with the first failure of the run that
+// confirmed it, not with the last.
+func (m *machine) firstFailure() time.Time {
+	first := m.at
+	for _, ps := range m.s.Probes {
+		if ps.Failing && !ps.From.IsZero() && ps.From.Before(first) {
+			first = ps.From
+		}
+	}
+	return first
 }
 
 func sortedKeys(ps map[string]ProbeState) []string { return slices.Sorted(maps.Keys(ps)) }

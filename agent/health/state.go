@@ -87,15 +87,21 @@ type State struct {
 type Case struct {
 	ID    string    `json:"id"` // that of the incident it may become
 	Kind  CaseKind  `json:"kind"`
-	Since time.Time `json:"since"`
-	Begun time.Time `json:"begun"`           // since when it is being dealt with: later than Since after a deferral
-	Sure  bool      `json:"sure,omitempty"`  // the kernel said so
-	Probe string    `json:"probe,omitempty"` // sick: which probe
-	What  string    `json:"what"`            // for people: "init 4711 died", "probe web fails: connection refused"
-	Asked int       `json:"asked,omitempty"` // looks that brought no usable answer, in a row
-	Tried int       `json:"tried,omitempty"` // attempts made for it
-	Open  bool      `json:"open,omitempty"`
-	Ours  bool      `json:"ours,omitempty"` // it runs again by an attempt of ours
+	Since time.Time `json:"since"` // of the failure, as far as it was seen: sick, the first failure of the run
+	Begun time.Time `json:"begun"` // since when it is being dealt with: later than Confirmed after a deferral
+
+	Confirmed time.Time `json:"confirmed,omitzero"` // when it counted: sick, with the run's fail_after-th failure
+
+	Sure  bool   `json:"sure,omitempty"`  // the kernel said so
+	Probe string `json:"probe,omitempty"` // sick: which probe
+	What  string `json:"what"`            // for people: "init 4711 died", "probe web fails: connection refused"
+	Asked int    `json:"asked,omitempty"` // looks that brought no usable answer, in a row
+	Tried int    `json:"tried,omitempty"` // attempts made for it
+	Open  bool   `json:"open,omitempty"`
+	Ours  bool   `json:"ours,omitempty"` // it runs again by an attempt of ours
+
+	Detail string  `json:"detail,omitempty"` // sick: what the probe met, as it was when that was confirmed
+	Inside Outcome `json:"inside,omitempty"` // sick: what the same probe met then from inside the container
 
 	Ordered bool `json:"ordered,omitempty"` // no failure: a person wants what was down; it becomes an incident if that fails
 }
@@ -137,6 +143,8 @@ type ProbeState struct {
 	Life    bool   `json:"life,omitempty"`    // has passed in this life of the container
 	Failing bool   `json:"failing,omitempty"` // failed fail_after times, and has not passed pass_after times since
 	Detail  string `json:"detail,omitempty"`  // of the failure
+
+	From time.Time `json:"from,omitzero"` // the first failure of the run that goes on
 }
 
 // Same reports whether two states differ in nothing that is worth a commit. The time of the last observation, the
@@ -172,8 +180,9 @@ func sameValue[T comparable](a, b *T) bool {
 
 func sameProbes(a, b map[string]ProbeState) bool {
 	return maps.EqualFunc(a, b, func(x, y ProbeState) bool {
-		x.Seq, y.Seq = 0, 0
-		return x == y
+		same := x.From.Equal(y.From)
+		x.Seq, y.Seq, x.From, y.From = 0, 0, time.Time{}, time.Time{}
+		return same && x == y
 	})
 }
 

@@ -450,7 +450,7 @@ func TestEndToEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.Kick()
-	if err := s.Advance(t.Context(), a.Incident, time.Now()); err != nil { // the evidence is sealed
+	if err := s.Advance(t.Context(), a.Incident, a.Seq, time.Now()); err != nil { // the evidence is sealed
 		t.Fatal(err)
 	}
 	d.Kick()

@@ -34,7 +34,7 @@ func testAlert() health.Alert {
 	return health.Alert{Schema: health.AlertSchema, Incident: "20261124T040506-1", Seq: 1, Kind: health.AlertOpen, Severity: "critical",
 		Summary: "web1 is down: its init died", Host: health.Host{FQDN: "node1.example.net", Site: "muc", Boot: "b"},
 		Container: &health.Subject{Ref: "lxc/web1", Engine: "lxc", ID: "web1", Name: "web1", State: health.Stopped, Addresses: []string{"10.0.3.7"}},
-		Reason:    "init died", Since: epoch, At: epoch, Attempts: []health.Tried{{Attempt: 1, Verb: health.VerbStart, At: epoch, Took: 74.5,
+		Reason:    "init died", Since: epoch, Confirmed: epoch, At: epoch, Attempts: []health.Tried{{Attempt: 1, Verb: health.VerbStart, At: epoch, Took: 74.5,
 			Command: []string{"lxc-start", "-n", "web1"}, Exit: 1, Answer: "no", Cause: "bridge br0 is missing"}},
 		Verdict: &health.Verdict{Layer: "network", Confidence: "high", Sentence: "the bridge is gone", Proof: []string{"log"}, RetryHelps: health.No},
 		Next:    "attempt 2 in 5 s", Todo: "look at br0", Quiet: "atalaya hold lxc/web1 --for 1h"}

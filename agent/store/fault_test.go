@@ -275,7 +275,7 @@ func TestStalledDisk(t *testing.T) {
 	commit(t, s, numbered(n))
 	n++
 	everythingOnce(t, s, n)
-	if err := s.Advance(t.Context(), "none", epoch); err != nil { // whatever was queued before is done after it
+	if err := s.Advance(t.Context(), "none", 1, epoch); err != nil { // whatever was queued before is done after it
 		t.Fatal(err)
 	}
 	if out, err := s.Outbox(t.Context(), false); err != nil || len(out) != n {

@@ -150,10 +150,12 @@ func (s *Store) change(ctx context.Context, what string, id int64, q string, arg
 	})
 }
 
-// Advance makes the rows of an incident that were never tried due at now: what they waited for is there.
-func (s *Store) Advance(ctx context.Context, incident string, now time.Time) error {
+// Advance makes the rows of an incident up to the alert numbered upTo that were never tried due at now: what they waited
+// for is there.
+func (s *Store) Advance(ctx context.Context, incident string, upTo int, now time.Time) error {
 	return s.write(ctx, "advance the alerts of an incident", func(tx *sql.Tx) error {
-		_, err := tx.Exec(`UPDATE outbox SET due = ?1 WHERE incident = ?2 AND due > ?1 AND tries = 0 AND `+pending, nanos(now), incident)
+		_, err := tx.Exec(`UPDATE outbox SET due = ?1 WHERE incident = ?2 AND due > ?1 AND tries = 0
+			AND json_extract(doc, '$.seq') <= ?3 AND `+pending, nanos(now), incident, upTo)
 		return err
 	})
 }

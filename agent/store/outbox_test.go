@@ -67,10 +67,12 @@ func TestOutbox(t *testing.T) {
 	if next, err := s.NextDue(t.Context(), at(0)); err != nil || !next.Equal(at(2)) {
 		t.Fatalf("next due %v, %v", next, err)
 	}
-	ok(t, s.Advance(t.Context(), "A", at(1)))
+	ok(t, s.Advance(t.Context(), "A", 0, at(1))) // evidence of before the first alert
+	is(1, "")
+	ok(t, s.Advance(t.Context(), "A", 1, at(1)))
 	ds = is(1, "ops:A-1")
 	ok(t, s.Retry(t.Context(), ds[0].ID, at(50), "500"))
-	ok(t, s.Advance(t.Context(), "A", at(4))) // a failing one keeps its backoff
+	ok(t, s.Advance(t.Context(), "A", 9, at(4))) // a failing one keeps its backoff
 	is(4, "ops:B-1")
 	if bs, err := s.Backlogs(t.Context()); err != nil || len(bs) != 1 || !bs[0].Failing.Equal(epoch) || bs[0].Pending != 4 || bs[0].LastErr != "500" && bs[0].LastErr != "refused connection" {
 		t.Fatalf("while it fails: %+v, %v", bs, err)

@@ -183,7 +183,7 @@ func TestClosedAndRefused(t *testing.T) {
 	if err := s.Commit(t.Context(), store.Batch{}); !errors.Is(err, store.ErrClosed) {
 		t.Errorf("after Close: %v", err)
 	}
-	if err := s.Advance(t.Context(), "x", epoch); !errors.Is(err, store.ErrClosed) {
+	if err := s.Advance(t.Context(), "x", 1, epoch); !errors.Is(err, store.ErrClosed) {
 		t.Errorf("after Close: %v", err)
 	}
 }

@@ -125,7 +125,7 @@ func (st story) print(s screen) {
 	in := st.Incident
 	fmt.Fprintf(s.out, "%s  %s\n", s.paint(bold, in.ID), s.paint(bold, called(in.Ref, in.Name)))
 	for _, p := range [][2]string{
-		{"what", in.Reason}, {"opened", moment(in.Opened)}, {"resolved", moment(in.Resolved)}, {"how", in.How},
+		{"what", in.Reason}, {"since", moment(in.Opened)}, {"confirmed", confirmed(in)}, {"resolved", moment(in.Resolved)}, {"how", in.How},
 		{"attempts", fmt.Sprint(in.Attempts)}, {"answer", in.LastErr}, {"cause", in.Cause},
 	} {
 		if p[1] != "" {
@@ -149,6 +149,14 @@ func (st story) print(s screen) {
 		}
 		fmt.Fprintf(s.out, "  %s  %s  sha256 %s\n", clean(b.Path), bytesText(b.Size), b.SHA256)
 	}
+}
+
+// confirmed is when it was sure, where that is later than when it began.
+func confirmed(in health.Incident) string {
+	if in.Confirmed.Sub(in.Opened) < time.Millisecond {
+		return ""
+	}
+	return moment(in.Confirmed)
 }
 
 // exact is a span in which milliseconds count.

@@ -23,7 +23,7 @@ type Options struct {
 }
 
 // Run plays the demo and cleans up, also when ctx ends or something fails. It returns an error when a story did not end
-// as it should.
+// as it should; to be interrupted is no failure.
 func Run(ctx context.Context, o Options) error {
 	if lacks := rig.Lacking("root", "lxc", "busybox", "ip"); len(lacks) > 0 {
 		return fmt.Errorf("the demo needs %v: 'make demo' installs what is missing, as root", lacks)
@@ -38,10 +38,15 @@ func Run(ctx context.Context, o Options) error {
 	if o.Mode == "" {
 		o.Mode = "heal"
 	}
-	return rig.Play(o.Out, func(s *rig.Stage) error {
+	err := rig.Play(o.Out, func(s *rig.Stage) error {
 		d := &demo{Options: o, Stage: s, page: page{o.Out}}
 		return d.play(ctx)
 	})
+	if err != nil && ctx.Err() != nil {
+		page{o.Out}.say("\ninterrupted; cleaned up")
+		return nil
+	}
+	return err
 }
 
 // A demo is one performance.
@@ -75,8 +80,9 @@ func (d *demo) play(ctx context.Context) error {
 // build makes the containers: two on one bridge, and one on a bridge of its own, which a story takes away.
 func (d *demo) build() {
 	began := time.Now()
-	d.shop = rig.NewLXC(d, rig.LXCOptions{RandomMAC: true})
-	d.mail = rig.NewLXC(d, rig.LXCOptions{RandomMAC: true})
+	// The console log is a file of the host, beside the root and not in it: nothing in the container can put a link there.
+	o := rig.LXCOptions{RandomMAC: true, Config: []string{"lxc.console.logfile = $DIR/console.log"}}
+	d.shop, d.mail = rig.NewLXC(d, o), rig.NewLXC(d, o)
 	for name, l := range map[string]*rig.LXC{"web": d.shop, "api": d.shop, "mail": d.mail} {
 		l.Add(name)
 		l.Start(name)

@@ -35,3 +35,23 @@ func short(d time.Duration) string {
 	}
 	return d.Round(time.Second).String()
 }
+
+// fill breaks a text at blanks so that no line is wider.
+func fill(text string, width int) string {
+	var out strings.Builder
+	used := 0
+	for _, word := range strings.Fields(text) {
+		switch {
+		case used == 0:
+		case used+1+len(word) > width:
+			out.WriteString("\n")
+			used = 0
+		default:
+			out.WriteString(" ")
+			used++
+		}
+		out.WriteString(word)
+		used += len(word)
+	}
+	return out.String()
+}

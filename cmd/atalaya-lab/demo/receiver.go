@@ -1,25 +1,16 @@
 package demo
 
 import (
-	"archive/zip"
-	"bufio"
-	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"mime"
-	"mime/multipart"
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -46,9 +37,8 @@ type received struct {
 	Incident string
 	Kind     string
 	Summary  string
-	Bundle   string // where the attached bundle was put
-	Files    int    // of the bundle, each with the digest that it should have
-	Wrong    error  // what is wrong with it
+	Bundles  []bundle // attached, in their order: the last is the part that was taken for this alert
+	Wrong    error    // what is wrong with it
 }
 
 func newReceiver(dir string) (*receiver, error) {
@@ -86,9 +76,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, "bad signature", http.StatusUnauthorized)
 		return
 	}
-	if err := r.parse(req.Header.Get("Content-Type"), body, &got); err != nil {
-		got.Wrong = err
-	}
+	got.Wrong = r.parse(req.Header.Get("Content-Type"), body, &got)
 	r.mu.Lock()
 	r.got = append(r.got, got)
 	r.mu.Unlock()
@@ -110,81 +98,6 @@ func (r *receiver) signed(h http.Header, body []byte) bool {
 		}
 	}
 	return false
-}
-
-func (r *receiver) parse(contentType string, body []byte, got *received) error {
-	kind, params, err := mime.ParseMediaType(contentType)
-	if err != nil {
-		return fmt.Errorf("content type %q: %w", contentType, err)
-	}
-	if kind != "multipart/form-data" {
-		return alert(body, got)
-	}
-	for parts := multipart.NewReader(bytes.NewReader(body), params["boundary"]); ; {
-		part, err := parts.NextPart()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read the parts: %w", err)
-		}
-		b, err := io.ReadAll(part)
-		if err != nil {
-			return fmt.Errorf("read part %q: %w", part.FormName(), err)
-		}
-		if part.FileName() == "" {
-			err = alert(b, got)
-		} else {
-			err = r.bundle(filepath.Base(part.FileName()), b, got)
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-func alert(b []byte, got *received) error {
-	var doc struct{ Incident, Kind, Summary string }
-	if err := json.Unmarshal(b, &doc); err != nil {
-		return fmt.Errorf("the alert is no JSON: %w", err)
-	}
-	got.Incident, got.Kind, got.Summary = doc.Incident, doc.Kind, doc.Summary
-	return nil
-}
-
-// bundle keeps an attached bundle and checks every digest in it.
-func (r *receiver) bundle(name string, b []byte, got *received) error {
-	got.Bundle = filepath.Join(r.dir, name)
-	if err := os.WriteFile(got.Bundle, b, 0o600); err != nil {
-		return fmt.Errorf("keep the bundle: %w", err)
-	}
-	z, err := zip.NewReader(bytes.NewReader(b), int64(len(b)))
-	if err != nil {
-		return fmt.Errorf("open the bundle: %w", err)
-	}
-	sums, err := z.Open("SHA256SUMS")
-	if err != nil {
-		return fmt.Errorf("open the bundle's digests: %w", err)
-	}
-	defer sums.Close()
-	for s := bufio.NewScanner(sums); s.Scan(); {
-		want, file, ok := strings.Cut(s.Text(), "  ")
-		if !ok {
-			return fmt.Errorf("SHA256SUMS holds a line that is none: %q", s.Text())
-		}
-		f, err := z.Open(file)
-		if err != nil {
-			return fmt.Errorf("the bundle lacks %q: %w", file, err)
-		}
-		h := sha256.New()
-		_, err = io.Copy(h, f)
-		_ = f.Close() // it was only read
-		if err != nil || hex.EncodeToString(h.Sum(nil)) != want {
-			return fmt.Errorf("%q in the bundle is not what was sealed (%w)", file, err)
-		}
-		got.Files++
-	}
-	return nil
 }
 
 // wait gives the first alert of a kind about a container that arrived after since.

@@ -127,6 +127,15 @@ func (l *LXC) Exec(name string, argv ...string) string {
 	return out
 }
 
+// Exhaust has a process in the container take memory until the kernel ends it. The container needs a limit of its own.
+func (l *LXC) Exhaust(name string) {
+	l.t.Helper()
+	out, err := run(quick, "lxc-attach", "-P", l.Path(), "-n", name, "--", "/bin/tail", "/dev/zero")
+	if err == nil {
+		l.t.Fatalf("rig: container %q has memory without end: %s", name, out)
+	}
+}
+
 // URL is where the container's web server answers.
 func (l *LXC) URL(name string) string { return "http://" + l.Addr(name).String() + "/" }
 

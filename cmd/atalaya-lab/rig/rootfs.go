@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// inittab keeps a web server on port 80 running in the foreground below init.
-const inittab = "::sysinit:/bin/true\n::respawn:/bin/httpd -f -p 80 -h /www\n"
+// inittab keeps a web server on port 80 running in the foreground below init, and says so on the console.
+const inittab = "::sysinit:/bin/echo init runs, the web server follows\n::respawn:/bin/httpd -f -p 80 -h /www\n"
 
 // makeRootfs builds a root of 2 MB from the machine's static busybox: init, every
 // applet, and /www/index.html served on port 80.
