@@ -75,6 +75,10 @@ func engines() []subject {
 		{name: "lxd", yard: newLXDYard, gone: health.Removed, marks: true, links: func(y yard) []string { return []string{y.(*lxdYard).Bridge()} }},
 		{name: "custom by lines", yard: newLXCYard(openLines), broken: health.Missing, gone: health.Missing, option: "--help"},
 		{name: "custom by JSON", yard: newLXCYard(openJSON), broken: health.Broken, gone: health.Missing, marks: true, option: "--help"},
+		{name: "libvirt lxc", yard: newLibvirtYard("lxc"), broken: health.Missing, gone: health.Removed, marks: true, option: "--help", comm: "web",
+			links: func(y yard) []string { return []string{y.(*libvirtYard).Bridge()} }},
+		{name: "libvirt qemu", yard: newLibvirtYard("qemu"), broken: health.Missing, gone: health.Removed, marks: true, option: "--help", cannot: cannot{exec: true},
+			links: func(y yard) []string { return []string{y.(*libvirtYard).Bridge()} }},
 		proxmoxCTs(),
 		proxmoxVMs(),
 	}
