@@ -50,7 +50,7 @@ func openLibvirt(s Spec, r Runner) (*tool, error) {
 	}
 	driver, local, err := parseVirtURI(s.URI)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("uri: %w", err)
 	}
 	l := &libvirt{base: base{spec: s, run: r}, uri: s.URI, driver: driver, local: local && !s.far(), known: map[string]*virtDomain{}}
 	l.tables = driver == "lxc" // samples/real-libvirt-lxc-states.txt: "not supported by the connection driver"
@@ -72,12 +72,18 @@ func openLibvirt(s Spec, r Runner) (*tool, error) {
 	return t, nil
 }
 
+// CheckURI says why s cannot be the value of Spec.URI.
+func CheckURI(s string) error {
+	_, _, err := parseVirtURI(s)
+	return err
+}
+
 // parseVirtURI takes the driver from driver[+transport]://[host]/path, and tells whether it is the daemon of this host's
 // system.
 func parseVirtURI(s string) (driver string, local bool, err error) {
 	u, err := url.Parse(s)
-	if err != nil || u.Scheme == "" || strings.HasPrefix(s, "-") {
-		return "", false, fmt.Errorf("uri %q: give a connection of libvirt, such as %q or \"lxc:///\"", s, virtDefaultURI)
+	if err != nil || u.Scheme == "" || strings.ContainsAny(s, "; \t\n'\"\\") {
+		return "", false, fmt.Errorf("%q is no connection of libvirt: give one such as %q or \"lxc:///\"", s, virtDefaultURI)
 	}
 	driver, transport, _ := strings.Cut(u.Scheme, "+")
 	here := u.Host == "" && (transport == "" || transport == "unix")

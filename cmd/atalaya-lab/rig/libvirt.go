@@ -321,7 +321,7 @@ func (v *Libvirt) xml(name string, o LibvirtOptions) string {
 		o.Devices += fmt.Sprintf("<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='%s'/><target dev='vda' bus='virtio'/></disk>", disk)
 	}
 	return fmt.Sprintf("<domain type='qemu'><name>%s</name><memory unit='MiB'>128</memory><vcpu>1</vcpu>"+
-		"<os><type arch='x86_64' machine='q35'>hvm</type><kernel>%s</kernel><initrd>%s</initrd><cmdline>console=ttyS0 panic=-1 quiet ip=%s%s</cmdline></os>"+
+		"<os><type arch='x86_64' machine='pc'>hvm</type><kernel>%s</kernel><initrd>%s</initrd><cmdline>console=ttyS0 panic=-1 quiet nokaslr mitigations=off tsc=reliable no_timer_check ip=%s%s</cmdline></os>"+
 		"<features><acpi/></features><on_poweroff>destroy</on_poweroff><on_reboot>restart</on_reboot><on_crash>destroy</on_crash>%s"+
 		"<devices><emulator>/usr/bin/qemu-system-x86_64</emulator>%s<serial type='file'><source path='%s'/></serial>"+
 		"<video><model type='vga'/></video><memballoon model='none'/>%s</devices></domain>\n",
