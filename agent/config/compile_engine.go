@@ -13,7 +13,7 @@ func (c *compiler) engines(raw []rawEngine) {
 	first := map[string]string{}
 	for i, r := range raw {
 		path := fmt.Sprintf("engines[%d]", i)
-		s := engine.Spec{Engine: r.Engine, Instance: or(r.Name, ""), Path: or(r.Path, ""), SSH: or(r.SSH, ""), SSHConf: or(r.SSHConfig, ""), Timeout: or(r.Timeout, 0)}
+		s := engine.Spec{Engine: r.Engine, Instance: or(r.Name, ""), Path: or(r.Path, ""), URI: or(r.URI, ""), SSH: or(r.SSH, ""), SSHConf: or(r.SSHConfig, ""), Timeout: or(r.Timeout, 0)}
 		id := s.Engine + ":" + s.Instance
 		if other, taken := first[id]; taken && s.Engine != "" {
 			c.wrong(path+".name", "is the same instance of %s as %s (line %d): give each its own name", s.Engine, other, c.origin.line(other))

@@ -98,6 +98,7 @@ type rawEngine struct {
 	Name      *string        `mapstructure:"name"`
 	Path      *string        `mapstructure:"path"`
 	SSH       *string        `mapstructure:"ssh"`
+	URI       *string        `mapstructure:"uri"`
 	SSHConfig *string        `mapstructure:"ssh_config"`
 	Timeout   *time.Duration `mapstructure:"timeout"`
 	List      []string       `mapstructure:"list"`

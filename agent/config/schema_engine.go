@@ -18,6 +18,7 @@ func engineKeys() []key {
 		{name: "engine", kind: choice, required: true, of: engine.Names(), doc: "The engine: lxc, or custom for one that is described here."},
 		{name: "name", kind: text, check: word, doc: "What this instance is called. One per engine may have no name."},
 		{name: "path", kind: text, check: absolute, only: []string{"lxc", "lxd", "incus"}, doc: "lxc: the lxcpath; absent: the one of lxc.conf, /var/lib/lxc. lxd, incus: the folder of the daemon; absent: its own, such as /var/lib/lxd."},
+		{name: "uri", kind: text, check: engine.CheckURI, only: []string{"libvirt"}, doc: "The connection, such as qemu:///system or lxc:///. Absent: qemu:///system."},
 		{name: "ssh", kind: text, check: engine.CheckSSH, only: engine.OverSSH(), doc: "user@host, or ssh://user@host:port, where it is on another host that the agent reaches " +
 			"by the OpenSSH client: its containers are polled, and nothing is known of their deaths in between. The key must work without " +
 			"a passphrase, and the host's key must be known."},

@@ -71,6 +71,7 @@ func kinds() []kind {
 		{name: "incus", discover: discoverIncus, open: openIncus, covers: dialectIncus().covers()},
 		{name: "docker", discover: discoverDocker, open: openDocker},
 		{name: "podman", discover: discoverPodman, open: openPodman},
+		{name: "libvirt", discover: discoverLibvirt, open: openLibvirt},
 		{name: "lxc", discover: discoverLXC, open: openLXC},
 	}
 }
@@ -156,6 +157,7 @@ type tool struct {
 	defined     func(id string) bool
 	place       func() string                                              // nil: has none
 	exec        func(id string, argv []string) ([]string, error)           // nil: cannot
+	execEnd     func(hostexec.Transcript) hostexec.Transcript              // nil: the exit code is that of the command inside
 	meaning     func(argv []string) (id string, verb health.Verb, ok bool) // nil: knows none
 	evidence    func(id string, s health.Sighting) []Source                // nil: has none
 	files       []string                                                   // executables whose runs meaning knows

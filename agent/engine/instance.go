@@ -108,7 +108,11 @@ func (i *Instance) Exec(ctx context.Context, id string, argv []string, limit tim
 	if err != nil {
 		return refused(argv, err.Error())
 	}
-	return i.run.Read(ctx, hostexec.Command{Argv: line, Env: i.spec.Env, Timeout: limit})
+	t := i.run.Read(ctx, hostexec.Command{Argv: line, Env: i.spec.Env, Timeout: limit})
+	if i.tool.execEnd != nil {
+		t = i.tool.execEnd(t)
+	}
+	return t
 }
 
 // Meaning tells whether a command line stops, moves, snapshots or removes a container of this instance, and which.

@@ -208,6 +208,38 @@ func FuzzLXCLists(f *testing.F) {
 	})
 }
 
+func FuzzLXCFar(f *testing.F) {
+	f.Add(fixture(f, "lxc/far-table.txt"))
+	f.Add(fixture(f, "lxc/table.txt"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		rows, err := parseLXCFar(b)
+		for name, r := range rows {
+			if name == "" || strings.Contains(name, "\n") || r.pid != 0 {
+				t.Errorf("%q: %+v, %v", name, r, err)
+			}
+		}
+	})
+}
+
+func TestLXCFarTable(t *testing.T) {
+	rows, err := parseLXCFar(fixture(t, "lxc/far-table.txt"))
+	if err != nil || len(rows) != 4 {
+		t.Fatalf("%+v, %v", rows, err)
+	}
+	web1, blank := rows["web1"], rows["a b"]
+	if web1.state != "RUNNING" || web1.autostart != health.Yes || len(web1.addrs) != 1 || blank.state != "STOPPED" || blank.autostart != health.No || len(blank.addrs) != 0 {
+		t.Errorf("%+v, %+v", web1, blank)
+	}
+	if rows, err := parseLXCFar(nil); err != nil || len(rows) != 0 {
+		t.Errorf("nothing: %+v, %v", rows, err)
+	}
+	for _, bad := range []string{"no such option\n", "STATE NAME\nRUNNING web1\n", "STATE   AUTOSTART PID IPV4 IPV6 NAME\nRUN\n"} {
+		if rows, err := parseLXCFar([]byte(bad)); err == nil {
+			t.Errorf("%q: %+v", bad, rows)
+		}
+	}
+}
+
 func FuzzLXCLog(f *testing.F) {
 	for _, n := range []string{"start-no-bridge.log", "start-no-init.log", "start-no-init-info-level.log", "start-broken-config.stderr"} {
 		f.Add(fixture(f, "lxc/"+n))

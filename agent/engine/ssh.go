@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"atalaya/agent/health"
 	"atalaya/agent/hostexec"
@@ -57,7 +58,8 @@ func (b *base) identify(pid int) (health.Process, bool) {
 // alive tells whether this life goes on, as far as that can be told: on another host the tool's word is taken.
 func (b *base) alive(p health.Process) bool { return b.far() || alive(p) }
 
-// far gives what opens an engine on another host; nil where that has not been made.
+// far gives what opens an engine on another host; nil where that has not been made: its open would conclude from files and
+// processes of this host. To allow it, have it ask base.far, identify and alive, and name it here.
 func (k kind) far() func(Spec, Runner) (*tool, error) {
 	switch k.name {
 	case "lxc":
@@ -151,6 +153,7 @@ const maxFarFile = 256 << 10
 func farEvidence(own []Source) []Source {
 	var out []Source
 	for _, s := range own {
+		s.Path = strings.TrimPrefix(s.Path, nowhere)
 		switch {
 		case s.Path == "":
 			out = append(out, s)

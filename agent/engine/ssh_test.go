@@ -21,6 +21,8 @@ import (
 func farEngines() []subject {
 	return []subject{
 		{name: "lxc over ssh", yard: newFarYard(openFarLXC), broken: health.Broken, gone: health.Missing, option: "--help"},
+		{name: "docker over ssh", yard: newFarOCIYard("docker", rig.NewDocker), gone: health.Missing, marks: true, nobody: strings.Repeat("0", 64), cannot: cannot{autostart: true, already: true}},
+		{name: "podman over ssh", yard: newFarOCIYard("podman", rig.NewPodman), gone: health.Missing, marks: true, nobody: strings.Repeat("0", 64), startExit: 125, cannot: cannot{autostart: true, already: true}},
 		{name: "custom over ssh", yard: newFarYard(openFarLines), broken: health.Missing, gone: health.Missing, option: "--help"},
 	}
 }
@@ -44,6 +46,29 @@ func (y *farYard) With(t *testing.T) yard {
 }
 func (y *farYard) Open(t *testing.T) *engine.Instance { return y.open(t, y) }
 func (y *farYard) InitPID(string) int                 { return 0 }
+
+// farOCIYard is docker or podman there.
+type farOCIYard struct {
+	*ociYard
+	sshd *rig.SSHD
+}
+
+func newFarOCIYard(name string, start func(rig.TB) *rig.OCI) func(*testing.T) yard {
+	return func(t *testing.T) yard {
+		rig.Require(t, "ssh", "/usr/sbin/sshd", "ssh-keygen")
+		return &farOCIYard{ociYard: &ociYard{ociRig(t, name, start), name}, sshd: rig.NewSSHD(t)}
+	}
+}
+
+func (y *farOCIYard) With(t *testing.T) yard {
+	return &farOCIYard{ociYard: y.ociYard.With(t).(*ociYard), sshd: y.sshd}
+}
+func (y *farOCIYard) InitPID(string) int { return 0 }
+
+func (y *farOCIYard) Open(t *testing.T) *engine.Instance {
+	i, _ := overSSH(t, y.sshd, ociSpecOf(y.OCI, y.engine))
+	return i
+}
 
 func openFarLXC(t *testing.T, y *farYard) *engine.Instance {
 	i, _ := overSSH(t, y.sshd, engine.Spec{Engine: "lxc", Instance: "old", Path: y.Path()})

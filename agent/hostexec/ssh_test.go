@@ -194,11 +194,19 @@ func TestSSHHungConnection(t *testing.T) {
 	if tr := r.sh(t, ":"); !tr.OK() {
 		t.Fatalf("%+v", tr)
 	}
+	r.mu.Lock()
+	m := r.master
+	r.mu.Unlock()
 	d.Hang()
 	began := time.Now()
 	tr := r.Read(t.Context(), Command{Argv: []string{"true"}, Timeout: 6 * time.Second})
 	if !tr.TimedOut || time.Since(began) > 8*time.Second {
 		t.Errorf("%+v after %v", tr, time.Since(began))
+	}
+	select {
+	case <-m.over:
+	case <-time.After(5 * time.Second): // ssh's own ServerAlive takes 15 s from the last word
+		t.Error("the hung connection is kept")
 	}
 	until(t, "another connection is made", func() bool { return r.sh(t, ":").OK() })
 	d.Wake()

@@ -81,6 +81,9 @@ func sweepFolder(dir string) error {
 	if err := endLXD(dir); err != nil {
 		return err
 	}
+	if err := endLibvirt(dir); err != nil {
+		return err
+	}
 	if err := unmountBelow(dir); err != nil {
 		return err
 	}

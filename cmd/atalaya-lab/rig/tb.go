@@ -31,7 +31,7 @@ type skipper interface {
 // is skipped on a person's machine and fails under CI=true, where nothing may be
 // left out. What can be named: "root", or any command that must be on the PATH,
 // with "lxc" short for lxc-start, "busybox" for a static busybox, and "docker",
-// "podman" and "lxd" for all that their rigs need.
+// "podman", "lxd", "libvirt" and "vm" for all that their rigs need.
 func Require(t skipper, what ...string) {
 	t.Helper()
 	lacks := Lacking(what...)
@@ -67,6 +67,15 @@ func Lacking(what ...string) (lacks []string) {
 			lacks = append(lacks, lackingCommand("/usr/bin/podman", "podman")...)
 			lacks = append(lacks, lackingCommand("/usr/sbin/runc", "runc")...)
 			lacks = append(lacks, lackingCommand("/usr/lib/podman/netavark", "netavark")...)
+		case "libvirt":
+			lacks = append(lacks, lackingCommand("virsh", "libvirt-clients")...)
+			lacks = append(lacks, lackingCommand("/usr/sbin/libvirtd", "libvirt-daemon")...)
+			lacks = append(lacks, lackingCommand("/usr/lib/libvirt/libvirt_lxc", "libvirt-daemon-driver-lxc")...)
+		case "vm":
+			lacks = append(lacks, lackingCommand("qemu-system-x86_64", "qemu-system-x86")...)
+			if guestKernel() == "" {
+				lacks = append(lacks, "Debian's cloud kernel in "+guestKernels)
+			}
 		case "busybox":
 			lacks = append(lacks, lackingCommand("busybox", "busybox-static")...)
 		default:

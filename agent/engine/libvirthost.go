@@ -1,0 +1,240 @@
+package engine
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"atalaya/agent/health"
+)
+
+// What this host itself tells about a domain: its processes, and the log that qemu writes. None of it starts a process.
+
+// host finds the process of a domain that is not off. The caller holds mu.
+func (l *libvirt) host(d *virtDomain) {
+	if !l.local {
+		d.init = health.Process{}
+		return
+	}
+	switch {
+	case d.said.state == "shut off" || d.said.state == "":
+		if d.init.PID != 0 && !alive(d.init) {
+			d.init = health.Process{}
+		}
+	case l.driver == "qemu":
+		d.init = l.vm(d.name, d.uuid)
+	case l.driver == "lxc":
+		d.init = virtInit(l.controller(d))
+	}
+}
+
+// vm finds the process of a VM by its pid file, and by the UUID in its command line, so that a number that is now another's
+// is not mistaken.
+func (l *libvirt) vm(name, uuid string) health.Process {
+	b, err := readBounded(l.file("/run/libvirt/qemu/"+name+".pid"), 64)
+	if err != nil {
+		return health.Process{}
+	}
+	p, ok := identify(virtNumber(b))
+	if !ok || !slices.Contains(cmdline(p.PID), uuid) {
+		return health.Process{}
+	}
+	return p
+}
+
+// controller is the pid of the libvirt_lxc that holds a container: libvirt's id of a running domain.
+func (l *libvirt) controller(d *virtDomain) int {
+	if n, err := strconv.Atoi(d.said.domid); err == nil {
+		return n
+	}
+	b, err := readBounded(l.file("/run/libvirt/lxc/"+d.name+".pid"), 64)
+	if err != nil {
+		return 0
+	}
+	return virtNumber(b)
+}
+
+// virtInit is the init below a controller.
+func virtInit(controller int) health.Process {
+	argv := cmdline(controller)
+	if controller == 0 || len(argv) == 0 || !strings.HasSuffix(argv[0], "libvirt_lxc") {
+		return health.Process{}
+	}
+	for _, child := range children(controller) {
+		if isInit(child) {
+			if p, ok := identify(child); ok {
+				return p
+			}
+		}
+	}
+	return health.Process{}
+}
+
+// against holds what libvirt says against what lives. The daemon needs 0.2 s for the end of a container and up to 1.8 s for
+// that of a VM. A controller that was killed leaves its container's init running, and libvirt calls that off and would
+// start a second one upon the same files (samples/real-libvirt-lxc-states.txt). The caller holds mu.
+func (l *libvirt) against(d *virtDomain, s *health.Sighting, thorough bool) {
+	off := s.State == health.Stopped
+	if thorough && off && l.local && l.driver == "lxc" && d.init.PID == 0 {
+		d.init = virtOrphan(d.uuid)
+	}
+	lives := d.init.PID != 0 && alive(d.init)
+	switch {
+	case !l.local || s.State == health.Unknown:
+		return
+	case off && lives:
+		l.differ(d, s, fmt.Sprintf("but process %d of it still runs: end that one first, with kill -9 %d", d.init.PID, d.init.PID))
+	case s.State == health.Running && !lives && (l.driver == "lxc" || l.driver == "qemu" && l.pidFiles()):
+		l.differ(d, s, "but it has no process")
+	default:
+		d.lied = time.Time{}
+		if !lives {
+			d.init = health.Process{}
+		}
+	}
+}
+
+// pidFiles tells whether pid files are kept where they are looked for.
+func (l *libvirt) pidFiles() bool {
+	_, err := os.Stat(l.file("/run/libvirt/qemu/driver.pid"))
+	return err == nil
+}
+
+// differ makes an answer unknown while it may be an ending, and broken when it lasts.
+func (l *libvirt) differ(d *virtDomain, s *health.Sighting, how string) {
+	if d.lied.IsZero() {
+		d.lied = time.Now()
+	}
+	s.State, s.Lock = health.Unknown, nil
+	s.Detail = fmt.Sprintf("libvirt says %s, %s", d.words(""), how)
+	if time.Since(d.lied) > virtLie {
+		s.State = health.Broken
+	}
+}
+
+// virtOrphan finds the init of a container by the environment that libvirt gives it. It looks at every process.
+func virtOrphan(uuid string) health.Process {
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	want := []byte("LIBVIRT_LXC_UUID=" + uuid)
+	for _, dir := range dirs {
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if err != nil || !isInit(pid) {
+			continue
+		}
+		env, err := readBounded(dir+"/environ", 64<<10)
+		if err == nil && slices.ContainsFunc(bytes.Split(env, []byte{0}), func(e []byte) bool { return bytes.EqualFold(e, want) }) {
+			if p, ok := identify(pid); ok {
+				return p
+			}
+		}
+	}
+	return health.Process{}
+}
+
+// virtInitKind tells by what an init in a container understands the wish to end.
+func virtInitKind(pid int) string {
+	if pid == 0 {
+		return ""
+	}
+	root, err := os.OpenRoot(fmt.Sprintf("/proc/%d/root", pid))
+	if err != nil {
+		return ""
+	}
+	defer root.Close()
+	if _, err := root.Lstat("dev/initctl"); !errors.Is(err, fs.ErrNotExist) {
+		return "initctl"
+	}
+	exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	switch {
+	case filepath.Base(exe) == "systemd":
+		return "systemd"
+	case filepath.Base(exe) == "busybox" && strings.TrimSpace(string(comm)) == "init":
+		return "busybox"
+	}
+	return ""
+}
+
+// fileMark changes when the definition on disk does.
+func (l *libvirt) fileMark(name string) string {
+	if !l.local {
+		return ""
+	}
+	return lxcConfMark([]string{l.definition(name)})
+}
+
+// virtLogTail is how much of a log's end is read for its last words, in bytes.
+const virtLogTail = 16 << 10
+
+// virtSignalRE is qemu's word about who ended it: "terminating on signal 15 from pid 24901 (libvirtd)".
+var virtSignalRE = regexp.MustCompile(`qemu-[^:]*: terminating on signal ([0-9]+) from pid ([0-9]+) \(([^)]*)\)$`)
+
+// virtEnding reads in a VM's log who ended its process last; by is empty when the log does not tell.
+func virtEnding(log []byte) (by, pid string) {
+	for line := range strings.Lines(string(log)) {
+		line = strings.TrimSpace(line)
+		if strings.HasSuffix(line, ": starting up") || strings.Contains(line, ": starting up ") {
+			by, pid = "", ""
+		}
+		if m := virtSignalRE.FindStringSubmatch(line); m != nil {
+			by, pid = tidy(filepath.Base(m[3])), m[2]
+		}
+	}
+	return by, pid
+}
+
+// shutdown tells what is behind the reason "shutdown". libvirt runs qemu so that a guest's poweroff leaves the process to
+// be ended by the daemon; whoever else ended it did not ask the guest.
+func (l *libvirt) shutdown(name, detail string) (purpose, words string) {
+	if l.driver == "lxc" {
+		return "", tidy(detail + ": its init ended, by itself or killed, libvirt does not tell which")
+	}
+	by, pid := "", ""
+	if l.local {
+		log, _ := readTail(l.file("/var/log/libvirt/qemu/"+name+".log"), virtLogTail)
+		by, pid = virtEnding(log)
+	}
+	switch {
+	case by == "":
+		return "", tidy(detail + ": by its guest, or killed, libvirt does not tell which")
+	case strings.Contains(by, "libvirtd") || strings.Contains(by, "virtqemud"):
+		return "its guest powered off, by itself or asked to", detail
+	default:
+		return "", tidy(fmt.Sprintf("%s: its process was ended from outside, by process %s (%s)", detail, pid, by))
+	}
+}
+
+// neighbours reads from this host's kernel which addresses have been seen behind which MAC.
+func (l *libvirt) neighbours() map[string][]health.Addr {
+	out := map[string][]health.Addr{}
+	if !l.local {
+		return out
+	}
+	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
+		list, err := netlink.NeighList(0, family)
+		if err != nil {
+			continue // a dump that was disturbed; the next list reads it again
+		}
+		for _, n := range list {
+			ip, ok := netip.AddrFromSlice(n.IP)
+			if !ok || n.State&(netlink.NUD_FAILED|netlink.NUD_INCOMPLETE) != 0 || ip.IsLinkLocalUnicast() || ip.IsMulticast() {
+				continue
+			}
+			ip, mac := ip.Unmap(), n.HardwareAddr.String()
+			out[mac] = append(out[mac], health.Addr{Prefix: netip.PrefixFrom(ip, ip.BitLen()), MAC: mac})
+		}
+	}
+	return out
+}
