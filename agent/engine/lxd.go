@@ -102,13 +102,7 @@ func lxdTool(s Spec, r Runner, d lxdDialect) (*tool, error) {
 	case s.Path != "" && !filepath.IsAbs(s.Path):
 		return nil, fmt.Errorf("path %q: give the absolute path of the daemon's folder, such as %q", s.Path, d.homes[0])
 	}
-	l := &lxd{
-		base: base{spec: s, run: r}, lxdDialect: d, home: d.homes[0], known: map[string]*lxdEntry{}, told: map[string]lxdTold{},
-		ours: map[string]lxdOurs{}, away: map[string]string{}, heard: make(chan struct{}), bridges: map[string]bool{},
-	}
-	if s.Path != "" {
-		l.home = filepath.Clean(s.Path)
-	}
+	l := newLXD(s, r, d)
 	t := &tool{
 		verbs: l.verbs(), checkID: checkLXDID, list: l.list, look: l.look, defined: l.defined, exec: l.exec,
 		meaning: l.meaning, evidence: l.evidence, files: ociFiles(d.tool), hint: l.hint, events: l.events,
@@ -123,6 +117,17 @@ func lxdTool(s Spec, r Runner, d lxdDialect) (*tool, error) {
 		t.autostarter = systemdUnit(d.autostarter)
 	}
 	return t, nil
+}
+
+func newLXD(s Spec, r Runner, d lxdDialect) *lxd {
+	l := &lxd{
+		base: base{spec: s, run: r}, lxdDialect: d, home: d.homes[0], known: map[string]*lxdEntry{}, told: map[string]lxdTold{},
+		ours: map[string]lxdOurs{}, away: map[string]string{}, heard: make(chan struct{}), bridges: map[string]bool{},
+	}
+	if s.Path != "" {
+		l.home = filepath.Clean(s.Path)
+	}
+	return l
 }
 
 func (l *lxd) verbs() map[health.Verb]verb {
@@ -160,13 +165,21 @@ func (l *lxd) about(id, command string, more ...string) []string {
 	return l.argv(l.tool, append(append([]string{command, "--quiet", "--project=" + project}, more...), "local:"+name)...)
 }
 
-// query is a command line that reads from the daemon's API.
+// query is a command line that reads from the daemon's API, and rawQuery one that prints what is around the answer too.
 func (l *lxd) query(path string, params ...string) []string {
+	return l.argv(l.tool, "query", lxdURL(path, params))
+}
+
+func (l *lxd) rawQuery(path string, params ...string) []string {
+	return l.argv(l.tool, "query", "--raw", lxdURL(path, params))
+}
+
+func lxdURL(path string, params []string) string {
 	q := "local:" + path
 	for i := 0; i+1 < len(params); i += 2 {
 		q += map[bool]string{true: "?", false: "&"}[i == 0] + params[i] + "=" + url.QueryEscape(params[i+1])
 	}
-	return l.argv(l.tool, "query", q)
+	return q
 }
 
 func (l *lxd) exec(id string, argv []string) ([]string, error) {

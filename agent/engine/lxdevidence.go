@@ -18,7 +18,7 @@ func (l *lxd) evidence(id string, _ health.Sighting) []Source {
 		// with liblxc's or qemu's log of this life; a start begins a new one
 		{Name: l.tool + "-info.txt", Argv: l.about(id, "info", "--show-log"), Volatile: true, Tail: lxcLogTail},
 		{Name: "console.txt", Argv: l.about(id, "console", "--show-log"), Volatile: true, Tail: lxcLogTail},
-		{Name: "operations.json", Argv: l.query("/1.0/operations", "recursion", "1", "project", project), Volatile: true},
+		{Name: "operations.json", Argv: l.rawQuery("/1.0/operations", "recursion", "1", "project", project), Volatile: true},
 		{Name: "instance.json", Argv: l.query("/1.0/instances/"+name, "recursion", "1", "project", project), Volatile: true},
 		{Name: "config.yaml", Argv: l.argv(l.tool, "config", "show", "--expanded", p, "local:"+name)},
 		{Name: "warnings.txt", Argv: l.argv(l.tool, "warning", "list", "local:")},

@@ -158,7 +158,7 @@ func lxdGone(words string) bool {
 func (l *lxd) operations(ctx context.Context, in lxdInstance) (map[string][]lxdOperation, error) {
 	project, _ := splitLXDID(in.id())
 	t := l.run.Read(ctx, hostexec.Command{
-		Argv: l.query("/1.0/operations", "recursion", "1", "project", project), Env: l.spec.Env, Timeout: lxdAskWithin, MaxOut: maxList,
+		Argv: l.rawQuery("/1.0/operations", "recursion", "1", "project", project), Env: l.spec.Env, Timeout: lxdAskWithin, MaxOut: maxList,
 	})
 	if err := t.Err(); err != nil {
 		return nil, fmt.Errorf("ask for the operations: %w", lxdError(t, err))

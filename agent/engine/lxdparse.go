@@ -141,13 +141,21 @@ func (o lxdOperation) about(name string) bool {
 	return false
 }
 
-// parseLXDOperations reads /1.0/operations?recursion=1: lists by status ("running", "success", …). No operation is {}.
+// parseLXDOperations reads /1.0/operations?recursion=1 as "query --raw" prints it, with what is around every answer of
+// the API: without it the client prints nothing at all where there is no operation (5.0.2). They are listed by status:
+// "running", "success", ….
 func parseLXDOperations(b []byte) (map[string][]lxdOperation, error) {
-	var out map[string][]lxdOperation
-	if err := json.Unmarshal(b, &out); err != nil {
+	var v struct {
+		Type     looseString               `json:"type"`
+		Metadata map[string][]lxdOperation `json:"metadata"`
+	}
+	if err := json.Unmarshal(b, &v); err != nil {
 		return nil, fmt.Errorf("read the list of operations: %w", err)
 	}
-	return out, nil
+	if v.Type != "sync" || v.Metadata == nil {
+		return nil, fmt.Errorf("%.60q is no list of operations", b)
+	}
+	return v.Metadata, nil
 }
 
 // lxdEvent is one line of "monitor --type=lifecycle --format=json".
