@@ -29,6 +29,9 @@ func TestLXD(t *testing.T) {
 	for _, name := range []string{"web1", "web2", "p1_web1"} {
 		r.Make(name)
 		r.Start(name)
+		if _, err := rig.WaitHTTP(context.Background(), "http://"+r.Addr(name).String()+"/", 20*time.Second); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, c := range []struct {
 		name string

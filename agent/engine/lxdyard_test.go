@@ -26,9 +26,14 @@ func (y *lxdYard) Open(t *testing.T) *engine.Instance {
 	return open(t, engine.Spec{Engine: "lxd", Path: y.Path(), Bin: "/usr/bin"})
 }
 func (y *lxdYard) ID(name string) string      { return name }
-func (y *lxdYard) Run(name string)            { y.Start(name) }
 func (y *lxdYard) Die(name string)            { y.Kill9(name) }
 func (y *lxdYard) Addrs(name string) []string { return []string{y.Addr(name).String()} }
+
+// Run waits for the address, which init sets.
+func (y *lxdYard) Run(name string) {
+	y.Start(name)
+	y.Await(name)
+}
 
 // Await waits for the web server: busybox's init is up before it heeds signals.
 func (y *lxdYard) Await(name string) {
