@@ -55,11 +55,8 @@ func (b *base) identify(pid int) (health.Process, bool) {
 	return identify(pid)
 }
 
-// alive tells whether this life goes on, as far as that can be told: on another host the tool's word is taken.
-func (b *base) alive(p health.Process) bool { return b.far() || alive(p) }
-
 // far gives what opens an engine on another host; nil where that has not been made: its open would conclude from files and
-// processes of this host. To allow it, have it ask base.far, identify and alive, and name it here.
+// processes of this host. To allow it, have it ask base.far and base.identify, and name it here.
 func (k kind) far() func(Spec, Runner) (*tool, error) {
 	switch k.name {
 	case "lxc":
@@ -98,12 +95,12 @@ func (k kind) openFar(s Spec, r Runner) (*tool, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.moveAway(s)
+	t.moveAway()
 	return t, nil
 }
 
 // moveAway takes everything from a tool that is about this host.
-func (t *tool) moveAway(s Spec) {
+func (t *tool) moveAway() {
 	list, look, evidence := t.list, t.look, t.evidence
 	t.list = func(ctx context.Context, _ []health.Ref) (Listing, error) {
 		l, err := list(ctx, nil)

@@ -107,8 +107,8 @@ func (r *Remote) launch(e *errand, c Command) {
 	}
 }
 
-// take takes in what a session said of it, and reports whether that was the end.
-func (r *Remote) take(e *errand, t Transcript) bool {
+// take takes in what a session said of it.
+func (r *Remote) take(e *errand, t Transcript) {
 	switch {
 	case t.Exit == farNever && !e.begun:
 		r.end(e, "not started: the connection was lost before the command arrived")
@@ -118,13 +118,9 @@ func (r *Remote) take(e *errand, t Transcript) bool {
 		r.end(e, "it has ended, and how is not known: whoever was to write it down was killed")
 	case t.Exit == farRuns:
 		e.begun = true
-		return false
-	case t.Exit < 0 || t.Exit > 255 || t.Failure != "":
-		return false
-	default:
+	case t.Exit >= 0 && t.Exit <= 255 && t.Failure == "":
 		r.finish(e, t, true)
 	}
-	return true
 }
 
 // keep asks how it stands, less and less often, until it has ended; past its limit it sends SIGTERM, once.

@@ -111,7 +111,7 @@ func (t *Transcript) late(ctx context.Context, prefix string) {
 		t.TimedOut, t.Failure = true, prefix+cause.Error()
 		return
 	}
-	t.TimedOut = ctx.Err() == context.DeadlineExceeded //nolint:errorlint // Context.Err gives no wrapped ones
+	t.TimedOut = ctx.Err() == context.DeadlineExceeded
 	t.Failure = prefix + "no longer waited for: " + cause.Error()
 }
 
