@@ -140,6 +140,13 @@ func (t *turn) swap(s Settings) {
 	t.set = s
 	t.survey.Places, t.survey.PlaceFor, t.survey.Bucket, t.survey.Window = s.Survey.Places, s.Survey.PlaceFor, s.Survey.Bucket, s.Survey.Window
 	t.poll.Store(int64(s.Poll))
+	t.prober.limit(s.Probes)
+	for _, in := range t.inst {
+		in.SetQuiet(s.PollHeld)
+	}
+	if t.o.Recorder != nil {
+		t.o.Recorder.Tune(s.Evidence)
+	}
 	for _, g := range t.guests {
 		if !g.born {
 			continue

@@ -17,6 +17,7 @@ type View struct {
 	Instances  []InstanceView  `json:"instances"`
 	Containers []ContainerView `json:"containers"`
 	Channels   []ChannelView   `json:"channels,omitempty"`
+	Config     ConfigView      `json:"config,omitzero"`
 	Stuck      []string        `json:"stuck,omitempty"` // commands abandoned in uninterruptible sleep
 	Loop       Loop            `json:"loop"`
 }
@@ -52,6 +53,13 @@ type ContainerView struct {
 	Attempts int          `json:"attempts"`
 	Next     string       `json:"next,omitempty"` // what would be done, or will be, and when
 	Wake     time.Time    `json:"wake,omitzero"`
+}
+
+// A ConfigView says what of the configuration does not hold.
+type ConfigView struct {
+	Loaded  time.Time `json:"loaded"`            // when the one that holds was read
+	Refused string    `json:"refused,omitempty"` // what is wrong with a newer one, which therefore does not hold
+	Waiting []string  `json:"waiting,omitempty"` // parts of the newest that are taken up when the agent is started again
 }
 
 // A ChannelView is what one channel has not delivered.

@@ -19,7 +19,7 @@ import (
 func view() health.View {
 	ref := func(id string) health.Ref { return health.Ref{Engine: "lxc", ID: id} }
 	return health.View{
-		Mode: health.ModeHeal, Closed: "the host is going down",
+		Mode: health.ModeHeal, Closed: "the host is going down", Config: health.ConfigView{Waiting: []string{"engines"}},
 		Instances: []health.InstanceView{
 			{Engine: "lxc", Listed: time.Unix(1700000000, 500e6), Looked: time.Unix(1700000040, 0)},
 			{Engine: "lxc", Instance: "mail", Err: "lxc-ls: not found", Degraded: "one by one"},
@@ -83,6 +83,7 @@ func TestCollectorShowsTheView(t *testing.T) {
 		"atalaya_build_info version=1.2.3":                                    1,
 		"atalaya_view_up":                                                     1,
 		"atalaya_mode mode=heal":                                              1,
+		"atalaya_config_stale":                                                1,
 		"atalaya_host_closed":                                                 1,
 		"atalaya_instance_up engine=lxc":                                      1,
 		"atalaya_instance_up engine=lxc instance=mail":                        0,

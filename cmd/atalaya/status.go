@@ -129,6 +129,10 @@ func printHead(s screen, v health.View) {
 	if v.PID != 0 && v.Store != "ok" {
 		warn(s, v.Store, "the store: ")
 	}
+	if v.Config.Refused != "" {
+		warn(s, v.Config.Refused, "the configuration was refused, and the one of "+moment(v.Config.Loaded)+" holds ('atalaya config check'): ")
+	}
+	warn(s, strings.Join(v.Config.Waiting, ", "), "these parts of the configuration wait for a restart of the agent: ")
 	warnUndelivered(s, v)
 	for _, c := range v.Stuck {
 		warn(s, c, "a command hangs in the kernel: ")
