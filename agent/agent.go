@@ -107,7 +107,8 @@ type Agent struct {
 	holdAll *health.Hold
 	closed  string
 	loaded  store.Loaded
-	seqs    map[string]int // alerts of each open incident
+	seqs    map[string]int    // alerts of each open incident
+	certs   map[string]string // see certificate
 }
 
 // An instance is one engine instance with what is known of its lists.

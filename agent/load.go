@@ -30,8 +30,11 @@ func (a *Agent) takeOver(ctx context.Context) error {
 // load makes the guests of what is remembered, and gives them their births.
 func (a *Agent) load(ctx context.Context) {
 	loaded := a.loaded
-	a.seqs = map[string]int{}
+	a.seqs, a.certs = map[string]int{}, map[string]string{}
 	for k, v := range loaded.Meta {
+		if strings.HasPrefix(k, certKey) {
+			a.certs[k] = v
+		}
 		if id, ok := strings.CutPrefix(k, "seq/"); ok {
 			a.seqs[id], _ = strconv.Atoi(v)
 		}

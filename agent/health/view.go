@@ -76,7 +76,9 @@ type SignalView struct {
 	Probe   string    `json:"probe"`
 	Outcome Outcome   `json:"outcome"` // empty: not run yet
 	Detail  string    `json:"detail,omitempty"`
+	Warning string    `json:"warning,omitempty"` // what is well now and should be looked at
 	Took    Millis    `json:"took_ms"`
+	Expires time.Time `json:"expires,omitzero"` // the certificate that it met
 	At      time.Time `json:"at,omitzero"`
 	Fails   int       `json:"fails,omitempty"` // in a row
 	Failing bool      `json:"failing,omitempty"`

@@ -43,7 +43,7 @@ type families struct {
 	instanceListed, instanceLooked                     family
 	containers                                         family
 	up, state, phase, wanted, held, incident, attempts family
-	probeUp, probeFailing, probeTook                   family
+	probeUp, probeFailing, probeTook, probeExpires     family
 }
 
 func newFamilies() families {
@@ -70,6 +70,7 @@ func newFamilies() families {
 		probeUp:          gauge("probe_up", "1 if the probe passed when it ran last, 0 if it failed; absent when it was unsure or has not run.", with("probe")...),
 		probeFailing:     gauge("probe_failing", "1 while the probe counts as failing: fail_after failures, without pass_after passes since.", with("probe")...),
 		probeTook:        gauge("probe_duration_seconds", "How long the latest run of the probe took; absent as atalaya_probe_up is.", with("probe")...),
+		probeExpires:     gauge("probe_certificate_expiry_timestamp_seconds", "When the first certificate expires of the chain that the probe met last; absent where it met none.", with("probe")...),
 	}
 }
 
@@ -77,7 +78,7 @@ func newFamilies() families {
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	f := newFamilies()
 	for _, x := range []family{f.build, f.viewUp, f.mode, f.closed, f.configStale, f.instanceUp, f.instanceDegraded, f.instanceListed, f.instanceLooked, f.containers,
-		f.up, f.state, f.phase, f.wanted, f.held, f.incident, f.attempts, f.probeUp, f.probeFailing, f.probeTook} {
+		f.up, f.state, f.phase, f.wanted, f.held, f.incident, f.attempts, f.probeUp, f.probeFailing, f.probeTook, f.probeExpires} {
 		ch <- x.desc
 	}
 }
@@ -143,6 +144,7 @@ func (s sink) container(k health.ContainerView, name string) {
 	s.send(s.incident, truth(k.Incident != ""), who()...)
 	s.send(s.attempts, float64(k.Attempts), who()...)
 	for _, p := range k.Signals {
+		s.moment(s.probeExpires, p.Expires, who(p.Probe)...)
 		s.send(s.probeFailing, truth(p.Failing), who(p.Probe)...)
 		if p.Outcome == health.Pass || p.Outcome == health.Fail {
 			s.send(s.probeUp, truth(p.Outcome == health.Pass), who(p.Probe)...)

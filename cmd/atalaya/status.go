@@ -199,6 +199,9 @@ func what(k health.ContainerView) string {
 		if (g.Failing || g.Outcome == health.Fail || g.Outcome == health.Unsure) && g.Detail != "" && !strings.Contains(k.Why, fmt.Sprintf("probe %q", g.Probe)) {
 			out = append(out, g.Probe+": "+g.Detail)
 		}
+		if g.Warning != "" {
+			out = append(out, g.Probe+": "+g.Warning)
+		}
 	}
 	if k.Mode != health.ModeHeal && k.Mode != "" {
 		out = append(out, "mode "+string(k.Mode))
