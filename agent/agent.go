@@ -37,6 +37,7 @@ type Options struct {
 	Own        func(pid int) bool          // whether a process is a command of ours that changes a container
 	Busy       func(ref string) bool       // whether a command that changes the container still runs
 	Stuck      func() []string             // commands abandoned in uninterruptible sleep
+	Config     func() health.ConfigView    // for the view; it does not wait
 	Channels   func() []health.ChannelView // for the view: what is not delivered, by the agent's own time; it does not wait
 	Queued     func()                      // called, from any goroutine, when the outbox has something new
 	Notices    []string                    // told to all channels once the loop turns: a store that was lost, an unclean end
@@ -48,6 +49,8 @@ type Settings struct {
 	Mode     health.Mode
 	Poll     time.Duration // between lists
 	Survey   health.Survey
+	PollHeld time.Duration // how long an engine's tool may go unasked while nothing moves
+	Evidence evidence.Tuning
 	Probes   int // at once, on the whole host
 	Channels []string
 	Setup    func(health.Sighting) Setup
@@ -105,7 +108,8 @@ type Agent struct {
 	holdAll *health.Hold
 	closed  string
 	loaded  store.Loaded
-	seqs    map[string]int // alerts of each open incident
+	seqs    map[string]int    // alerts of each open incident
+	certs   map[string]string // see certificate
 }
 
 // An instance is one engine instance with what is known of its lists.

@@ -328,6 +328,7 @@ func (t *turn) ignore(g *guest) {
 func (t *turn) forget(g *guest) {
 	t.o.Sentinel.Forget(g.ref)
 	t.prober.remove(g.ref)
+	t.keepCerts(certKey+g.ref.String(), "")
 	t.batch.Forget = append(t.batch.Forget, g.ref)
 	t.journal.drop(g.ref)
 	delete(t.guests, g.ref)

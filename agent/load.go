@@ -30,8 +30,11 @@ func (a *Agent) takeOver(ctx context.Context) error {
 // load makes the guests of what is remembered, and gives them their births.
 func (a *Agent) load(ctx context.Context) {
 	loaded := a.loaded
-	a.seqs = map[string]int{}
+	a.seqs, a.certs = map[string]int{}, map[string]string{}
 	for k, v := range loaded.Meta {
+		if strings.HasPrefix(k, certKey) {
+			a.certs[k] = v
+		}
 		if id, ok := strings.CutPrefix(k, "seq/"); ok {
 			a.seqs[id], _ = strconv.Atoi(v)
 		}
@@ -140,6 +143,13 @@ func (t *turn) swap(s Settings) {
 	t.set = s
 	t.survey.Places, t.survey.PlaceFor, t.survey.Bucket, t.survey.Window = s.Survey.Places, s.Survey.PlaceFor, s.Survey.Bucket, s.Survey.Window
 	t.poll.Store(int64(s.Poll))
+	t.prober.limit(s.Probes)
+	for _, in := range t.inst {
+		in.SetQuiet(s.PollHeld)
+	}
+	if t.o.Recorder != nil {
+		t.o.Recorder.Tune(s.Evidence)
+	}
 	for _, g := range t.guests {
 		if !g.born {
 			continue

@@ -23,14 +23,12 @@ func (t *turn) probed(ref health.Ref, every time.Duration, sig health.Signal, re
 		t.remark(g, "probe", fmt.Sprintf("probe %q: %s%s", sig.Probe, sig.Outcome, because(sig.Detail)))
 	}
 	g.keepFailure(sig, res)
-	if res.Warning != "" && old.Detail != res.Warning {
+	if res.Warning != "" && old.Warning != res.Warning && !res.ExpiresSoon {
 		t.log.Warn("a probe passes, with a warning", "container", ref.String(), "probe", sig.Probe, "warning", res.Warning)
 	}
-	detail := sig.Detail
-	if sig.Outcome == health.Pass && res.Warning != "" {
-		detail = res.Warning
-	}
-	g.signals[sig.Probe] = health.SignalView{Probe: sig.Probe, Outcome: sig.Outcome, Detail: detail, Took: health.ToMillis(sig.Took), At: t.clock.wall(t.at)}
+	t.certificate(g, sig.Probe, res)
+	g.signals[sig.Probe] = health.SignalView{Probe: sig.Probe, Outcome: sig.Outcome, Detail: sig.Detail, Warning: res.Warning,
+		Took: health.ToMillis(sig.Took), Expires: res.CertExpires, At: t.clock.wall(t.at)}
 	ever := g.state.Probes[sig.Probe].Ever
 	t.step(g, health.Observation{Signal: &sig})
 	if !ever && g.state.Probes[sig.Probe].Ever {

@@ -64,6 +64,14 @@ func newProber(a *Agent, atOnce int) *prober {
 	return &prober{a: a, wake: make(chan struct{}, 1), atOnce: max(1, atOnce), targets: map[health.Ref]*target{}, began: time.Now()}
 }
 
+// limit changes how many probes are under way at most. Workers beyond it end with the probe they are at.
+func (p *prober) limit(atOnce int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.atOnce = max(1, atOnce)
+	p.poke()
+}
+
 // aim says what is to be probed of a container: nothing, unless it runs. A life that begins is probed at once, and
 // again within milliseconds, until each probe has passed: that is how a recovery is noticed when it happens.
 func (t *turn) aim(g *guest) {
@@ -197,7 +205,7 @@ func (p *prober) dispatch(ctx context.Context, now time.Time) time.Duration {
 		return until
 	}
 	more := max(1, hurried, p.workers)
-	more = min(more, len(p.ready), p.atOnce-p.workers)
+	more = max(0, min(more, len(p.ready), p.atOnce-p.workers))
 	for range more {
 		p.workers++
 		p.wg.Go(func() { p.work(ctx) })
@@ -237,7 +245,7 @@ func (p *prober) takeDue(now time.Time) (hurried int, until time.Duration) {
 func (p *prober) work(ctx context.Context) {
 	for {
 		p.mu.Lock()
-		if len(p.ready) == 0 || ctx.Err() != nil {
+		if len(p.ready) == 0 || p.workers > p.atOnce || ctx.Err() != nil {
 			p.workers--
 			last := p.workers == 0
 			p.mu.Unlock()

@@ -18,6 +18,9 @@ func (a *Agent) View(ctx context.Context) (health.View, error) {
 		if a.o.Stuck != nil { // it may ask PID 1: not on the decision goroutine
 			v.Stuck = a.o.Stuck()
 		}
+		if a.o.Config != nil {
+			v.Config = a.o.Config()
+		}
 		if a.o.Channels != nil {
 			v.Channels = a.o.Channels()
 			for i := range v.Channels {

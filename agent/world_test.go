@@ -35,7 +35,12 @@ type world struct {
 	most    int           // of them at once, ever
 	takes   time.Duration // each change
 	counted int           // lists asked for
+	probed  crowd         // probes under way
+	probing time.Duration // each probe takes
 }
+
+// A crowd counts what is under way at once.
+type crowd struct{ now, most int }
 
 type fake struct {
 	running, broken, sick, off bool // off: no autostart
@@ -71,6 +76,12 @@ func (w *world) Read(_ context.Context, c hostexec.Command) hostexec.Transcript 
 	t := hostexec.Transcript{Argv: c.Argv, Started: time.Now()}
 	switch {
 	case c.Argv[1] == "exec":
+		w.probed.now++
+		w.probed.most = max(w.probed.most, w.probed.now)
+		w.mu.Unlock()
+		time.Sleep(w.probing)
+		w.mu.Lock()
+		w.probed.now--
 		if g := w.guests[c.Argv[2]]; !g.running || g.sick {
 			t.Exit = 1
 		}

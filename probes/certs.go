@@ -51,7 +51,7 @@ func (t *trial) warnExpiry(within time.Duration) {
 	if t.result.Warning != "" {
 		said = t.result.Warning + "; " + said
 	}
-	t.result.Warning = said
+	t.result.Warning, t.result.ExpiresSoon = said, true
 }
 
 // certWords says what is wrong with a certificate, with its dates where they are the reason.

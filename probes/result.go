@@ -30,6 +30,7 @@ type Result struct {
 	Phases      Phases        //
 	Transcript  []byte        // evidence, at most 24 KiB; holds what the guest sent, control characters and all
 	CertExpires time.Time     // when the first certificate of the chain expires; zero without TLS
+	ExpiresSoon bool          // CertExpires is near enough to be warned of; Warning says so
 	Warning     string        // what is well now and should be looked at; as bounded as Detail
 }
 

@@ -56,6 +56,9 @@ func TestTLSCertificates(t *testing.T) {
 				}
 				holds(t, r, "--- certificate 0\nsubject: CN=", "issuer:  CN=", "valid:   20")
 				leaf := c.cert.Leaf
+				if soon := strings.Contains(r.Warning, "expires in"); r.ExpiresSoon != soon {
+					t.Errorf("soon: %v, warning %q", r.ExpiresSoon, r.Warning)
+				}
 				if leaf != nil && !r.CertExpires.Equal(leaf.NotAfter) || r.CertExpires.IsZero() {
 					t.Errorf("expires %v", r.CertExpires)
 				}

@@ -43,7 +43,7 @@ the host, and records alerts for the rest. The file is ` + "`" + DefaultPath + "
 
 - **Nothing is ignored.** Unknown keys, keys given twice, numbers without a unit and names that exist nowhere are errors:
   all of them at once, each with its line. ` + "`atalaya config check`" + ` shows them.
-- **Reload** with SIGHUP or ` + "`systemctl reload atalaya`" + `. With a mistake in the new file, the configuration that runs stays.
+- **Reload** with SIGHUP or ` + "`systemctl reload atalaya`" + `. With a mistake in the new file, the configuration that runs stays. Few parts wait for a restart of the agent; [docs/systemd.md](systemd.md#reload) names them, and ` + "`atalaya status`" + ` those that do.
 - **Durations** have a unit: ` + "`300ms`, `10s`, `5m`, `6h`, `90d`" + `. **Sizes** too: ` + "`64KiB`, `2GiB`" + `.
 - **Secrets** are best given as ` + "`file:/PATH`" + ` (not readable by everybody), ` + "`env:NAME`" + ` or ` + "`credential:NAME`" + ` (systemd's
   ` + "`LoadCredential=`" + `). They are printed nowhere.

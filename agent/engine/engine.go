@@ -153,6 +153,7 @@ type tool struct {
 	verbs       map[health.Verb]verb
 	checkID     func(id string) error // whether id may reach a command line
 	list        func(ctx context.Context, live []health.Ref) (Listing, error)
+	quiet       func(d time.Duration) // nil: every list asks the tool
 	look        func(ctx context.Context, id string, dead health.Process) (health.Sighting, error)
 	defined     func(id string) bool
 	place       func() string                                              // nil: has none

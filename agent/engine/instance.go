@@ -42,6 +42,16 @@ type Source struct {
 // Spec gives what the instance was opened with, its defaults filled in.
 func (i *Instance) Spec() Spec { return i.spec }
 
+// SetQuiet changes how long the tool may go unasked while nothing moves; 0: DefaultQuiet. See Spec.Quiet.
+func (i *Instance) SetQuiet(d time.Duration) {
+	if d <= 0 {
+		d = DefaultQuiet
+	}
+	if i.tool.quiet != nil {
+		i.tool.quiet(d)
+	}
+}
+
 // List asks for all containers. Refs in live are containers whose init process the caller holds by a pidfd, so that their
 // deaths will be noticed anyway: with all that run among them, lxc starts no process while nothing moves. An error is no
 // observation. A container that is no longer listed is simply not

@@ -38,6 +38,7 @@ type lxc struct {
 	known   map[string]*lxcEntry // by name
 	slow    map[string]string    // who did not answer, and why; not empty: degraded
 	plainAt time.Time            // when lxc-ls last answered
+	unasked time.Duration        // how long it may go unasked while nothing moves
 }
 
 func openLXC(s Spec, r Runner) (*tool, error) {
@@ -51,7 +52,7 @@ func openLXC(s Spec, r Runner) (*tool, error) {
 	if s.Custom != nil {
 		return nil, errors.New("custom: belongs to the engine \"custom\": remove it")
 	}
-	l := &lxc{spec: s, path: filepath.Clean(s.Path), run: r, known: map[string]*lxcEntry{}, slow: map[string]string{}}
+	l := &lxc{spec: s, path: filepath.Clean(s.Path), run: r, known: map[string]*lxcEntry{}, slow: map[string]string{}, unasked: s.Quiet}
 	l.real = realPath(l.path)
 	l.main = l.real == realPath(def)
 	return &tool{
@@ -61,7 +62,7 @@ func openLXC(s Spec, r Runner) (*tool, error) {
 			health.VerbStop: {argv: l.stop, limit: time.Minute, slack: 10 * time.Second, log: true, read: readLXCStop},
 			health.VerbKill: {argv: l.kill, limit: 30 * time.Second, log: true, read: readLXCAnswer},
 		},
-		checkID: checkID, list: l.list, look: l.look, defined: l.defined, place: l.place, exec: l.exec,
+		checkID: checkID, quiet: l.mayBeQuiet, list: l.list, look: l.look, defined: l.defined, place: l.place, exec: l.exec,
 		meaning: l.meaning, files: lxcFiles(), evidence: l.evidence, hint: l.hint,
 		version: []string{"lxc-ls", "--version"},
 		blind: []string{

@@ -39,6 +39,11 @@ func TestListCostsOneProcess(t *testing.T) {
 			t.Errorf("with %d held it says that the tool was not asked: %v, %v", len(live), l.Unasked, err)
 		}
 	}
+	i.SetQuiet(time.Nanosecond)
+	if n := cost(live...); n != 1 {
+		t.Errorf("where the tool may not go unasked, a list took %d processes", n)
+	}
+	i.SetQuiet(0)
 	if n := cost(live[1:]...); n != 1 {
 		t.Errorf("with one that nobody holds, it took %d processes", n)
 	}

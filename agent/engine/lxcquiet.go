@@ -13,7 +13,7 @@ func (l *lxc) quiet(folders map[string]lxcFolder, held map[string]bool) bool {
 	sockets, ok := lxcSockets(l.path)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !ok || l.plainAt.IsZero() || time.Since(l.plainAt) > l.spec.Quiet || len(l.known) != len(folders) {
+	if !ok || l.plainAt.IsZero() || time.Since(l.plainAt) > l.unasked || len(l.known) != len(folders) {
 		return false
 	}
 	for name, f := range folders {
@@ -23,6 +23,12 @@ func (l *lxc) quiet(folders map[string]lxcFolder, held map[string]bool) bool {
 		delete(sockets, name)
 	}
 	return len(sockets) == 0
+}
+
+func (l *lxc) mayBeQuiet(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.unasked = d
 }
 
 // unmoved tells the same container with the same configuration.

@@ -75,7 +75,7 @@ func BenchmarkSeal(b *testing.B) {
 	}
 	for _, level := range []int{1, 6} {
 		b.Run(fmt.Sprintf("level%d", level), func(b *testing.B) {
-			r := newRecorder(b, func(o *Options) { o.Level = level })
+			r := newRecorder(b, func(o *Options) { o.Tuning.Level = level })
 			var size int64
 			for b.Loop() {
 				c := r.Begin(request(items...))

@@ -161,7 +161,7 @@ func (c *Capture) Volatile(ctx context.Context) {
 		return
 	}
 	asked := time.Now()
-	t := time.NewTimer(time.Until(c.began.Add(c.r.o.Budget.Before)))
+	t := time.NewTimer(time.Until(c.began.Add(c.r.tuning.Load().Budget.Before)))
 	defer t.Stop()
 	select {
 	case <-c.volatile:
@@ -199,7 +199,7 @@ func (c *Capture) keep(e *entry) {
 // After takes the second round and returns when it is in, at the latest when the budget after the action is over and the
 // commands of it have been ended.
 func (c *Capture) After(items []Item) {
-	<-c.start(after, items, c.r.o.Budget.After).all
+	<-c.start(after, items, c.r.tuning.Load().Budget.After).all
 }
 
 // Drop ends the capture and keeps nothing: the case came to nothing. After Seal it does nothing.

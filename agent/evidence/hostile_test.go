@@ -233,7 +233,7 @@ func TestHungPiecesAreBounded(t *testing.T) {
 // A late volatile piece is kept, and it is said that the action had begun.
 func TestLateIsKeptAndSaid(t *testing.T) {
 	t.Parallel()
-	r := newRecorder(t, func(o *Options) { o.Budget.Before = 20 * time.Millisecond })
+	r := newRecorder(t, func(o *Options) { o.Tuning.Budget.Before = 20 * time.Millisecond })
 	goOn := make(chan struct{})
 	c := r.Begin(request(Item{Name: "late.txt", Volatile: true, Timeout: 10 * time.Second, Func: func(context.Context) ([]byte, error) {
 		<-goOn
@@ -250,7 +250,7 @@ func TestLateIsKeptAndSaid(t *testing.T) {
 // The second round ends with its budget, whatever hangs in it.
 func TestAfterEndsWithItsBudget(t *testing.T) {
 	t.Parallel()
-	r := newRecorder(t, func(o *Options) { o.Budget.After = 300 * time.Millisecond })
+	r := newRecorder(t, func(o *Options) { o.Tuning.Budget.After = 300 * time.Millisecond })
 	c := r.Begin(request())
 	began := time.Now()
 	c.After([]Item{
@@ -264,4 +264,24 @@ func TestAfterEndsWithItsBudget(t *testing.T) {
 	if m.missing("stuck") == "" || m.missing("sleeps") == "" || m.record(t, "after/good.txt").Size != 1 {
 		t.Errorf("%+v", m)
 	}
+}
+
+// A budget that is changed counts for what is taken from then on.
+func TestTune(t *testing.T) {
+	t.Parallel()
+	r := newRecorder(t, func(o *Options) { o.Tuning.Budget = Budget{Before: time.Minute, After: time.Minute} })
+	r.Tune(Tuning{Budget: Budget{Before: -1, After: 100 * time.Millisecond}, Level: 12})
+	goOn := make(chan struct{})
+	c := r.Begin(request(Item{Name: "late.txt", Volatile: true, Timeout: 10 * time.Second, Func: func(context.Context) ([]byte, error) {
+		<-goOn
+		return []byte("late\n"), nil
+	}}))
+	began := time.Now()
+	c.Volatile(t.Context())
+	close(goOn)
+	c.After([]Item{{Name: "stuck", Func: stuckFIFO(t), Timeout: time.Minute}})
+	if d := time.Since(began); d > 3*time.Second {
+		t.Errorf("it took %v", d)
+	}
+	seal(t, c, Report{})
 }

@@ -25,6 +25,7 @@ const (
 	DefaultBefore   = 300 * time.Millisecond
 	DefaultAfter    = 2 * time.Second
 	DefaultLevel    = 1
+	maxLevel        = 9
 	DefaultMaxBytes = 2 << 20
 )
 
@@ -36,16 +37,30 @@ type Runner interface {
 // A Budget is how long evidence may hold up an action, and how long the round after it may take.
 type Budget struct{ Before, After time.Duration }
 
+// A Tuning is what may be changed of a Recorder while it works.
+type Tuning struct {
+	Budget Budget // zero fields: DefaultBefore, DefaultAfter; Before below zero: nothing waits
+	Level  int    // of compression, 1 (fast) to 9 (small); 0: DefaultLevel
+}
+
+func (t Tuning) complete() Tuning {
+	if t.Budget.Before >= 0 {
+		t.Budget.Before = orDefault(t.Budget.Before, DefaultBefore)
+	}
+	t.Budget.After = orDefault(t.Budget.After, DefaultAfter)
+	t.Level = min(orDefault(t.Level, DefaultLevel), maxLevel)
+	return t
+}
+
 // Options are what a Recorder needs. Only Dir and Runner must be given.
 type Options struct {
 	Dir        string // of the bundles; made 0700
 	Runner     Runner
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
-	Budget     Budget      // zero fields: DefaultBefore, DefaultAfter; Before below zero: nothing waits
+	Tuning     Tuning
 	Secrets    *secret.Set // what must not get into a bundle; nil: none known
 	Version    string      // of the agent, for the manifest
-	Level      int         // of compression, 1 (fast) to 9 (small); 0: DefaultLevel
 	MaxBytes   int64       // of one bundle; 0: DefaultMaxBytes
 }
 
@@ -53,6 +68,7 @@ type Options struct {
 // everything dies at once still has a core left for starting it again.
 type Recorder struct {
 	o       Options
+	tuning  atomic.Pointer[Tuning]
 	metrics *metrics
 	slots   chan struct{} // at most this many items compute at a time
 	hung    atomic.Int64  // collectors that did not come back by their deadline, and have not yet
@@ -70,22 +86,24 @@ func New(o Options) (*Recorder, error) {
 	if o.Secrets == nil {
 		o.Secrets = new(secret.Set)
 	}
-	if o.Budget.Before >= 0 {
-		o.Budget.Before = orDefault(o.Budget.Before, DefaultBefore)
-	}
-	o.Budget.After = orDefault(o.Budget.After, DefaultAfter)
-	o.Level = orDefault(o.Level, DefaultLevel)
 	o.MaxBytes = orDefault(o.MaxBytes, DefaultMaxBytes)
-	if o.Level > 9 {
-		return nil, fmt.Errorf("evidence: compression level %d: levels are 1 (fast) to 9 (small)", o.Level)
+	if o.Tuning.Level > maxLevel {
+		return nil, fmt.Errorf("evidence: compression level %d: levels are 1 (fast) to 9 (small)", o.Tuning.Level)
 	}
 	if err := makeDir(o.Dir); err != nil {
 		return nil, err
 	}
 	removeLeftovers(o.Dir, o.Log)
 	r := &Recorder{o: o, slots: make(chan struct{}, min(4, max(2, runtime.GOMAXPROCS(0))))}
+	r.Tune(o.Tuning)
 	r.metrics = newMetrics(o.Registerer, func() float64 { return float64(r.hung.Load()) })
 	return r, nil
+}
+
+// Tune has what is taken or sealed from now on follow t. A level above 9 is taken as 9.
+func (r *Recorder) Tune(t Tuning) {
+	t = t.complete()
+	r.tuning.Store(&t)
 }
 
 func orDefault[T int | int64 | time.Duration](v, otherwise T) T {

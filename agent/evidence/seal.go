@@ -61,7 +61,7 @@ func (r *Recorder) seal(c *Capture, rep Report, entries []*entry, excess []strin
 	q := c.q
 	path := r.free(&q)
 	now := time.Now()
-	p, err := newPacker(r.o.Level)
+	p, err := newPacker(r.tuning.Load().Level)
 	if err != nil {
 		return Sealed{}, err
 	}

@@ -288,7 +288,7 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s: %v, want %v", outcome, got, want)
 		}
 	}
-	if _, err := New(Options{Dir: t.TempDir(), Runner: r.o.Runner, Level: 12}); err == nil {
+	if _, err := New(Options{Dir: t.TempDir(), Runner: r.o.Runner, Tuning: Tuning{Level: 12}}); err == nil {
 		t.Error("level 12 was taken")
 	}
 }
@@ -298,7 +298,7 @@ func TestMetrics(t *testing.T) {
 func TestTheHoldIsMeasuredOnce(t *testing.T) {
 	t.Parallel()
 	reg := prometheus.NewRegistry()
-	r := newRecorder(t, func(o *Options) { o.Registerer, o.Budget.Before = reg, 20*time.Millisecond })
+	r := newRecorder(t, func(o *Options) { o.Registerer, o.Tuning.Budget.Before = reg, 20*time.Millisecond })
 	release := make(chan struct{})
 	slow := Item{Name: "slow", Volatile: true, Func: func(context.Context) ([]byte, error) { <-release; return []byte("x"), nil }}
 	c := r.Begin(request(slow))

@@ -17,6 +17,7 @@ type View struct {
 	Instances  []InstanceView  `json:"instances"`
 	Containers []ContainerView `json:"containers"`
 	Channels   []ChannelView   `json:"channels,omitempty"`
+	Config     ConfigView      `json:"config,omitzero"`
 	Stuck      []string        `json:"stuck,omitempty"` // commands abandoned in uninterruptible sleep
 	Loop       Loop            `json:"loop"`
 }
@@ -54,6 +55,13 @@ type ContainerView struct {
 	Wake     time.Time    `json:"wake,omitzero"`
 }
 
+// A ConfigView says what of the configuration does not hold.
+type ConfigView struct {
+	Loaded  time.Time `json:"loaded"`            // when the one that holds was read
+	Refused string    `json:"refused,omitempty"` // what is wrong with a newer one, which therefore does not hold
+	Waiting []string  `json:"waiting,omitempty"` // parts of the newest that are taken up when the agent is started again
+}
+
 // A ChannelView is what one channel has not delivered.
 type ChannelView struct {
 	Name    string    `json:"name"`
@@ -68,7 +76,9 @@ type SignalView struct {
 	Probe   string    `json:"probe"`
 	Outcome Outcome   `json:"outcome"` // empty: not run yet
 	Detail  string    `json:"detail,omitempty"`
+	Warning string    `json:"warning,omitempty"` // what is well now and should be looked at
 	Took    Millis    `json:"took_ms"`
+	Expires time.Time `json:"expires,omitzero"` // the certificate that it met
 	At      time.Time `json:"at,omitzero"`
 	Fails   int       `json:"fails,omitempty"` // in a row
 	Failing bool      `json:"failing,omitempty"`

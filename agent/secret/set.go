@@ -39,6 +39,16 @@ func (s *Set) Add(v Value) {
 	s.known = append(s.known, known{value: v, forms: forms(v.Reveal())})
 }
 
+// AddAll makes everything known that another Set knows.
+func (s *Set) AddAll(other *Set) {
+	other.mu.RLock()
+	all := slices.Clone(other.known)
+	other.mu.RUnlock()
+	for _, k := range all {
+		s.Add(k.value)
+	}
+}
+
 // Redact gives text with every form of every known secret replaced by [redacted]; secrets that overlap or touch become
 // one. It never changes its argument, and returns it as it is where nothing was found.
 func (s *Set) Redact(text []byte) []byte {

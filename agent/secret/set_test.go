@@ -154,3 +154,15 @@ func BenchmarkRedact(b *testing.B) {
 		set.Redact(text)
 	}
 }
+
+// TestAddAll: what another set knows is known, too, and what was known stays so.
+func TestAddAll(t *testing.T) {
+	var old, now secret.Set
+	old.Add(secret.New("hunter2-old"))
+	now.Add(secret.New("hunter2-new"))
+	old.AddAll(&now)
+	old.AddAll(&now)
+	if got := string(old.Redact([]byte("hunter2-old, hunter2-new"))); got != secret.Redacted+", "+secret.Redacted {
+		t.Errorf("%q", got)
+	}
+}

@@ -61,6 +61,12 @@ func classify(err error) fault {
 	}
 }
 
+// busy reports that another process has the database locked.
+func busy(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_BUSY
+}
+
 // explain gives an error of SQLite the name that callers and people know it by.
 func explain(what string, err error) error {
 	var e *sqlite.Error

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"atalaya/agent/health"
 	"atalaya/agent/store"
@@ -19,6 +20,8 @@ func TestMain(m *testing.M) {
 	switch dir := os.Getenv("STORE_TEST_DIR"); os.Getenv("STORE_TEST_ROLE") {
 	case "hold":
 		holdStore(dir)
+	case "read":
+		readStore(dir)
 	case "write":
 		writeForever(dir)
 	default:
@@ -34,6 +37,16 @@ func holdStore(dir string) {
 		err = s.Close()
 	}
 	fmt.Println("closed", err)
+}
+
+// readStore is a command that reads without an agent, and takes its time.
+func readStore(dir string) {
+	s, err := store.OpenReadOnly(dir)
+	fmt.Println("read", err)
+	io.Copy(io.Discard, os.Stdin) // until the test closes it
+	if err == nil {
+		s.Close()
+	}
 }
 
 // child starts this binary in a role and returns when it has said its first line.
@@ -135,4 +148,22 @@ func TestReadOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	why("alone") // and with nobody there
+}
+
+// A command that reads while an agent starts does not cost that agent its store.
+func TestAnAgentWaitsForAReader(t *testing.T) {
+	dir := t.TempDir()
+	s, _ := open(t, store.Options{Dir: dir})
+	ok(t, s.Close())
+	_, in, first := child(t, "read", dir)
+	if first != "read <nil>" {
+		t.Fatal(first)
+	}
+	time.AfterFunc(300*time.Millisecond, func() { in.Close() })
+	began := time.Now()
+	s, r, err := store.Open(store.Options{Dir: dir})
+	if err != nil || r.Degraded != nil || !r.Orderly {
+		t.Fatalf("%+v, %v, after %v", r, err, time.Since(began))
+	}
+	ok(t, s.Close())
 }

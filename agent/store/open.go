@@ -138,7 +138,7 @@ func openOrReplace(o Options) (*database, Report, error) {
 	if o.Dir != "" {
 		path = filepath.Join(o.Dir, dbName)
 	}
-	d, fresh, err := openDatabase(path)
+	d, fresh, err := openPatiently(path, o.OpenWithin/2)
 	if !malformed(err) || path == "" {
 		return d, Report{Fresh: fresh}, err
 	}
@@ -150,6 +150,19 @@ func openOrReplace(o Options) (*database, Report, error) {
 		"set_aside", aside, "err", err)
 	d, _, err = openDatabase(path)
 	return d, Report{Fresh: true, SetAside: aside}, err
+}
+
+// openPatiently waits for a command that reads the store without an agent: it shares a lock of the database for some
+// milliseconds, and for the lock of its own that heapIndex needs SQLite waits none, whatever busy_timeout says.
+func openPatiently(path string, patience time.Duration) (*database, bool, error) {
+	deadline := time.Now().Add(patience)
+	for {
+		d, fresh, err := openDatabase(path)
+		if !busy(err) || time.Now().After(deadline) {
+			return d, fresh, err
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 // start reads where the agent before us stood, and marks the store as in use. A disk that is full must not keep the agent

@@ -38,12 +38,12 @@ func gauge(name, help string, labels ...string) family {
 
 // Descs are made at each call: package variables would have to be mutable, and 20 small values cost nothing.
 type families struct {
-	build, viewUp, mode, closed                        family
+	build, viewUp, mode, closed, configStale           family
 	instanceUp, instanceDegraded                       family
 	instanceListed, instanceLooked                     family
 	containers                                         family
 	up, state, phase, wanted, held, incident, attempts family
-	probeUp, probeFailing, probeTook                   family
+	probeUp, probeFailing, probeTook, probeExpires     family
 }
 
 func newFamilies() families {
@@ -54,6 +54,7 @@ func newFamilies() families {
 		viewUp:           gauge("view_up", "1 if the decision loop gave its view within a second; while it is 0, what is known of containers is absent."),
 		mode:             gauge("mode", "1 for the mode of the whole agent: observe, alert or heal.", "mode"),
 		closed:           gauge("host_closed", "1 while nothing is started, because the host or an engine is going down or coming up."),
+		configStale:      gauge("config_stale", "1 while the configuration file, as it was read last, does not hold: it was refused, or parts of it wait for a restart of the agent."),
 		instanceUp:       gauge("instance_up", "1 if the latest list of an engine's instance succeeded.", "engine", "instance"),
 		instanceDegraded: gauge("instance_degraded", "1 while an instance is watched in another way, because a list of all hangs.", "engine", "instance"),
 		instanceListed:   gauge("instance_last_list_timestamp_seconds", "When the tool of an instance last listed all; absent before that.", "engine", "instance"),
@@ -69,14 +70,15 @@ func newFamilies() families {
 		probeUp:          gauge("probe_up", "1 if the probe passed when it ran last, 0 if it failed; absent when it was unsure or has not run.", with("probe")...),
 		probeFailing:     gauge("probe_failing", "1 while the probe counts as failing: fail_after failures, without pass_after passes since.", with("probe")...),
 		probeTook:        gauge("probe_duration_seconds", "How long the latest run of the probe took; absent as atalaya_probe_up is.", with("probe")...),
+		probeExpires:     gauge("probe_certificate_expiry_timestamp_seconds", "When the first certificate expires of the chain that the probe met last; absent where it met none.", with("probe")...),
 	}
 }
 
 // Describe sends every metric that there may be.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	f := newFamilies()
-	for _, x := range []family{f.build, f.viewUp, f.mode, f.closed, f.instanceUp, f.instanceDegraded, f.instanceListed, f.instanceLooked, f.containers,
-		f.up, f.state, f.phase, f.wanted, f.held, f.incident, f.attempts, f.probeUp, f.probeFailing, f.probeTook} {
+	for _, x := range []family{f.build, f.viewUp, f.mode, f.closed, f.configStale, f.instanceUp, f.instanceDegraded, f.instanceListed, f.instanceLooked, f.containers,
+		f.up, f.state, f.phase, f.wanted, f.held, f.incident, f.attempts, f.probeUp, f.probeFailing, f.probeTook, f.probeExpires} {
 		ch <- x.desc
 	}
 }
@@ -94,6 +96,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	s.send(s.mode, 1, string(v.Mode))
 	s.send(s.closed, truth(v.Closed != ""))
+	s.send(s.configStale, truth(v.Config.Refused != "" || len(v.Config.Waiting) > 0))
 	for _, i := range v.Instances {
 		s.send(s.instanceUp, truth(i.Err == "" && !i.Looked.IsZero()), i.Engine, i.Instance)
 		s.send(s.instanceDegraded, truth(i.Degraded != ""), i.Engine, i.Instance)
@@ -141,6 +144,7 @@ func (s sink) container(k health.ContainerView, name string) {
 	s.send(s.incident, truth(k.Incident != ""), who()...)
 	s.send(s.attempts, float64(k.Attempts), who()...)
 	for _, p := range k.Signals {
+		s.moment(s.probeExpires, p.Expires, who(p.Probe)...)
 		s.send(s.probeFailing, truth(p.Failing), who(p.Probe)...)
 		if p.Outcome == health.Pass || p.Outcome == health.Fail {
 			s.send(s.probeUp, truth(p.Outcome == health.Pass), who(p.Probe)...)

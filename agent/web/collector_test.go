@@ -19,14 +19,14 @@ import (
 func view() health.View {
 	ref := func(id string) health.Ref { return health.Ref{Engine: "lxc", ID: id} }
 	return health.View{
-		Mode: health.ModeHeal, Closed: "the host is going down",
+		Mode: health.ModeHeal, Closed: "the host is going down", Config: health.ConfigView{Waiting: []string{"engines"}},
 		Instances: []health.InstanceView{
 			{Engine: "lxc", Listed: time.Unix(1700000000, 500e6), Looked: time.Unix(1700000040, 0)},
 			{Engine: "lxc", Instance: "mail", Err: "lxc-ls: not found", Degraded: "one by one"},
 		},
 		Containers: []health.ContainerView{
 			{Ref: ref("web1"), Name: "web1", State: health.Running, Phase: health.Up, Intent: health.Intent{Want: health.Yes}, Signals: []health.SignalView{
-				{Probe: "http", Outcome: health.Pass, Took: 2.5}, {Probe: "icmp", Outcome: health.Unsure}, {Probe: "new"}}},
+				{Probe: "http", Outcome: health.Pass, Took: 2.5, Expires: time.Unix(1800000000, 0)}, {Probe: "icmp", Outcome: health.Unsure}, {Probe: "new"}}},
 			{Ref: ref("db"), Name: "db", State: health.Stopped, Phase: health.Exhausted, Incident: "x", Attempts: 5, Hold: &health.Hold{},
 				Signals: []health.SignalView{{Probe: "tcp", Outcome: health.Fail, Took: 3000, Failing: true}}},
 		},
@@ -80,9 +80,11 @@ func TestCollectorShowsTheView(t *testing.T) {
 	}
 	got := metrics(t, r)
 	for sample, want := range map[string]float64{
-		"atalaya_build_info version=1.2.3":                                    1,
-		"atalaya_view_up":                                                     1,
-		"atalaya_mode mode=heal":                                              1,
+		"atalaya_build_info version=1.2.3": 1,
+		"atalaya_view_up":                  1,
+		"atalaya_mode mode=heal":           1,
+		"atalaya_config_stale":             1,
+		"atalaya_probe_certificate_expiry_timestamp_seconds container=web1 engine=lxc probe=http": 1800000000,
 		"atalaya_host_closed":                                                 1,
 		"atalaya_instance_up engine=lxc":                                      1,
 		"atalaya_instance_up engine=lxc instance=mail":                        0,

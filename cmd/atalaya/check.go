@@ -281,6 +281,9 @@ func details(all []health.SignalView) string {
 		switch s.Outcome {
 		case health.Pass:
 			text += "pass " + millis(s.Took)
+			if s.Warning != "" {
+				text += ", but " + clean(s.Warning)
+			}
 		case "":
 			text += "not run"
 		default:

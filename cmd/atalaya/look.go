@@ -111,8 +111,6 @@ func probe(ctx context.Context, i *engine.Instance, g health.Sighting, spec prob
 		return t.Exit, append(t.Stdout, t.Stderr...), nil
 	}})
 	v.Outcome, v.Detail, v.Took = r.Outcome, r.Detail, health.ToMillis(r.Took)
-	if r.Outcome == health.Pass && r.Warning != "" {
-		v.Detail = r.Warning
-	}
+	v.Warning, v.Expires = r.Warning, r.CertExpires
 	return v
 }

@@ -30,8 +30,9 @@ import (
 // parts are what the running agent is made of.
 type parts struct {
 	log        *slog.Logger
-	config     *config.Config // as it was at the start
-	dry        string         // of a dry run: the folder that holds all it keeps
+	config     *config.Config // as it was at the start, but for its secrets, to which a reload adds
+	reloading  *reloading
+	dry        string // of a dry run: the folder that holds all it keeps
 	identity   health.Host
 	registry   *prometheus.Registry
 	exec       *hostexec.Host
@@ -71,8 +72,8 @@ func (p *parts) services() []service {
 }
 
 // assemble makes all parts, or none. dry is the folder of a dry run, else empty.
-func assemble(ctx context.Context, c *config.Config, log *slog.Logger, dry string) (_ *parts, err error) {
-	p := &parts{log: log, config: c, dry: dry, registry: prometheus.NewRegistry(), identity: host.Identity(c.Host.Site)}
+func assemble(ctx context.Context, c *config.Config, log *slog.Logger, r *reloading, dry string) (_ *parts, err error) {
+	p := &parts{log: log, config: c, reloading: r, dry: dry, registry: prometheus.NewRegistry(), identity: host.Identity(c.Host.Site)}
 	defer func() {
 		if err != nil {
 			p.close()
@@ -127,17 +128,12 @@ func (p *parts) openStore() (opened store.Report, err error) {
 
 // openEvidence makes the recorder, unless none is wanted. Without one, healing and alerts go on.
 func (p *parts) openEvidence() {
-	c := p.config.Evidence
-	if c.Before == 0 && c.After == 0 {
+	if !wantsEvidence(p.config) {
 		return
 	}
-	budget := evidence.Budget{Before: c.Before, After: c.After}
-	if budget.Before == 0 {
-		budget.Before = -1
-	}
 	var err error
-	p.recorder, err = evidence.New(evidence.Options{Dir: c.Dir, Runner: p.exec, Log: p.log, Registerer: p.registry,
-		Budget: budget, Secrets: p.config.Secrets, Version: version, Level: c.Level})
+	p.recorder, err = evidence.New(evidence.Options{Dir: p.config.Evidence.Dir, Runner: p.exec, Log: p.log, Registerer: p.registry,
+		Tuning: tuning(p.config.Evidence), Secrets: p.config.Secrets, Version: version})
 	if err != nil {
 		p.log.Error("no evidence can be taken; healing and alerts go on without", "err", err)
 		p.recorder = nil
@@ -157,6 +153,7 @@ func (p *parts) makeAgent(ctx context.Context, opened store.Report, run string) 
 		Version: version, DryRun: p.dry != "", Host: p.identity, Log: p.log, Store: p.store, Orderly: opened.Orderly, Instances: instances, Sentinel: kernel,
 		Watcher:  host.New(host.Options{Runner: p.exec, Log: p.log, Registerer: p.registry}),
 		Recorder: p.recorder, Settings: settings(p.config, p.log), Leftovers: leftovers(p.exec), Own: hostexec.Own, Busy: p.busy, Stuck: p.stuck,
+		Config:   p.reloading.View,
 		Channels: func() []health.ChannelView { return p.dispatcher.Channels() },
 		Queued:   func() { p.dispatcher.Kick() }, Notices: notices(opened), Registerer: p.registry,
 	})
@@ -240,7 +237,7 @@ func notices(r store.Report) []string {
 
 // housekeeping deletes what has outlived its time.
 func (p *parts) housekeeping(ctx context.Context) error {
-	keep := p.config.Evidence
+	keep := p.reloading.current.Load().Evidence
 	if err := p.store.Retire(ctx, p.agent.Now().Add(-keep.MaxAge), keep.MaxBytes); err != nil {
 		return fmt.Errorf("retire old bundles: %w", err)
 	}

@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
-	"os/signal"
 	"sync"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -34,7 +33,8 @@ func runCommand(o *options) *cobra.Command {
 
 // run is the life of the agent, from the first log line to the last.
 func run(ctx context.Context, c *config.Config, o *options, dry bool) error {
-	log, rehearsal := newLogger(os.Stderr, c.Log), ""
+	level := &slog.LevelVar{}
+	log, rehearsal := newLogger(os.Stderr, c.Log, level), ""
 	if dry {
 		dir, err := os.MkdirTemp("", "atalaya-dry-run-")
 		if err != nil {
@@ -45,7 +45,7 @@ func run(ctx context.Context, c *config.Config, o *options, dry bool) error {
 		rehearsal = dir
 		log.Warn("dry run: everything is watched, nothing is touched, nothing is sent")
 	}
-	p, err := assemble(ctx, c, log, rehearsal)
+	p, err := assemble(ctx, c, log, newReloading(c, level), rehearsal)
 	if err != nil {
 		return err
 	}
@@ -70,24 +70,4 @@ func run(ctx context.Context, c *config.Config, o *options, dry bool) error {
 	}
 	log.Info("stopped in order")
 	return nil
-}
-
-// reloads reads the configuration anew at each SIGHUP. What is wrong with it is said, and the last good one stays.
-func (p *parts) reloads(ctx context.Context, o *options) {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-hup:
-		}
-		notifyReloading()
-		err := p.reload(o)
-		if err != nil {
-			p.log.Error("the configuration was not reloaded; the last good one stays", "err", err)
-		}
-		notifyReloaded(err)
-	}
 }

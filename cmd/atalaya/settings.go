@@ -5,11 +5,11 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"reflect"
 	"time"
 
 	"atalaya/agent"
 	"atalaya/agent/config"
+	"atalaya/agent/evidence"
 	"atalaya/agent/health"
 	"atalaya/agent/notify"
 	"atalaya/probes"
@@ -19,11 +19,22 @@ import (
 func settings(c *config.Config, log *slog.Logger) agent.Settings {
 	all := channelNames(c)
 	return agent.Settings{
-		Mode: c.Mode, Poll: c.Poll, Probes: c.Limits.Probes, Channels: all,
+		Mode: c.Mode, Poll: c.Poll, PollHeld: c.PollHeld, Evidence: tuning(c.Evidence), Probes: c.Limits.Probes, Channels: all,
 		Survey:  health.Survey{Places: c.Limits.Starts, PlaceFor: 30 * time.Second, Bucket: c.Limits.Restarts, Window: c.Limits.RestartsWindow},
 		OpenDue: c.Evidence.After + 500*time.Millisecond,
 		Setup:   func(s health.Sighting) agent.Setup { return setup(c, s, all, log) },
 	}
+}
+
+// wantsEvidence reports whether any is to be taken.
+func wantsEvidence(c *config.Config) bool { return c.Evidence.Before != 0 || c.Evidence.After != 0 }
+
+func tuning(c config.Evidence) evidence.Tuning {
+	t := evidence.Tuning{Budget: evidence.Budget{Before: c.Before, After: c.After}, Level: c.Level}
+	if c.Before == 0 {
+		t.Budget.Before = -1 // nothing waits; zero would be the default
+	}
+	return t
 }
 
 func setup(c *config.Config, s health.Sighting, all []string, log *slog.Logger) agent.Setup {
@@ -66,58 +77,18 @@ func makeChannels(c *config.Config) ([]notify.Channel, error) {
 	return out, nil
 }
 
-// reload reads the configuration again and swaps it in whole, or not at all.
-func (p *parts) reload(o *options) error {
-	c, err := config.Load(o.config)
-	if err != nil {
-		return err
-	}
-	channels, err := makeChannels(c)
-	if err != nil {
-		return err
-	}
-	if p.dry != "" {
-		rehearse(c, p.dry)
-	}
-	for _, block := range unswapped(p.config, c) {
-		p.log.Warn("this part of the configuration changed, and is taken up when the agent is restarted", "block", block)
-	}
-	p.dispatcher.Swap(channels)
-	p.agent.Swap(settings(c, p.log))
-	return nil
-}
-
-// rehearse turns a configuration into that of a dry run: everything is watched, and what the agent keeps is kept in dir.
-func rehearse(c *config.Config, dir string) {
-	c.Mode = health.ModeObserve
-	c.Store.Dir, c.Evidence.Dir, c.Control.Socket, c.Web.Listen = dir, dir+"/evidence", dir+"/control.sock", ""
-}
-
-// unswapped names what differs and is not taken up by a reload: p.config stays what the agent was started with.
-func unswapped(old, now *config.Config) []string {
-	var out []string
-	for _, b := range []struct {
-		name string
-		same bool
-	}{
-		{"engines", reflect.DeepEqual(old.Engines, now.Engines)}, {"store", old.Store == now.Store},
-		{"evidence", old.Evidence == now.Evidence}, {"web", old.Web == now.Web}, {"control", old.Control == now.Control},
-		{"host", old.Host == now.Host}, {"log", old.Log == now.Log}, {"poll_held", old.PollHeld == now.PollHeld},
-		{"limits.probes", old.Limits.Probes == now.Limits.Probes}, {"housekeeping", old.Housekeeping.String() == now.Housekeeping.String()},
-	} {
-		if !b.same {
-			out = append(out, b.name)
-		}
-	}
-	return out
-}
-
-// newLogger writes lines for people or JSON for machines. Under systemd the journal has times of its own.
-func newLogger(w io.Writer, l config.Log) *slog.Logger {
+func logLevel(l config.Log) slog.Level {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(l.Level)); err != nil {
-		level = slog.LevelInfo
+		return slog.LevelInfo
 	}
+	return level
+}
+
+// newLogger writes lines for people or JSON for machines, of the level that holds at the moment. Under systemd the journal
+// has times of its own.
+func newLogger(w io.Writer, l config.Log, level *slog.LevelVar) *slog.Logger {
+	level.Set(logLevel(l))
 	o := &slog.HandlerOptions{Level: level}
 	if os.Getenv("JOURNAL_STREAM") != "" {
 		o.ReplaceAttr = func(_ []string, a slog.Attr) slog.Attr {

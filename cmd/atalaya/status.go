@@ -129,6 +129,10 @@ func printHead(s screen, v health.View) {
 	if v.PID != 0 && v.Store != "ok" {
 		warn(s, v.Store, "the store: ")
 	}
+	if v.Config.Refused != "" {
+		warn(s, v.Config.Refused, "the configuration was refused, and the one of "+moment(v.Config.Loaded)+" holds ('atalaya config check'): ")
+	}
+	warn(s, strings.Join(v.Config.Waiting, ", "), "these parts of the configuration wait for a restart of the agent: ")
 	warnUndelivered(s, v)
 	for _, c := range v.Stuck {
 		warn(s, c, "a command hangs in the kernel: ")
@@ -194,6 +198,9 @@ func what(k health.ContainerView) string {
 	for _, g := range k.Signals {
 		if (g.Failing || g.Outcome == health.Fail || g.Outcome == health.Unsure) && g.Detail != "" && !strings.Contains(k.Why, fmt.Sprintf("probe %q", g.Probe)) {
 			out = append(out, g.Probe+": "+g.Detail)
+		}
+		if g.Warning != "" {
+			out = append(out, g.Probe+": "+g.Warning)
 		}
 	}
 	if k.Mode != health.ModeHeal && k.Mode != "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -72,8 +73,11 @@ func notifyReloading() {
 }
 
 // notifyReloaded ends notifyReloading; what systemctl status shows beside the agent's name says how it went.
-func notifyReloaded(err error) {
+func notifyReloaded(err error, waiting []string) {
 	status := "watching"
+	if len(waiting) > 0 {
+		status += "; waiting for a restart: " + strings.Join(waiting, ", ")
+	}
 	if err != nil {
 		status = fmt.Sprintf("watching by an earlier configuration: the one read at %s is not valid", time.Now().Format(time.DateTime))
 	}

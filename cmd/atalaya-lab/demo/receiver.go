@@ -37,7 +37,7 @@ type received struct {
 	Incident string
 	Kind     string
 	Summary  string
-	Bundles  []bundle // attached, in their order: the last is the part that was taken for this alert
+	Bundles  []bundle // attached, by part
 	Wrong    error    // what is wrong with it
 }
 
