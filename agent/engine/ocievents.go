@@ -67,7 +67,7 @@ func ociTells(action string) (interesting, anew bool) {
 // follow follows the stream. What it told is forgotten when it ends: what is then missed would make it mislead.
 func (o *oci) follow(ctx context.Context, changed func(id string)) error {
 	defer o.forget()
-	return o.run.Stream(ctx, hostexec.Command{Argv: o.argv(o.name, o.ociDialect.events...), Env: o.spec.Env}, func(line []byte) error {
+	return o.run.Stream(ctx, hostexec.Command{Argv: o.argv(o.name, o.events...), Env: o.spec.Env}, func(line []byte) error {
 		v, ok := o.event(line)
 		if !ok {
 			return nil

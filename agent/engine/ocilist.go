@@ -110,7 +110,7 @@ func (o *oci) inspectWithin(ctx context.Context, ids []string, within time.Durat
 
 // inspectIDs runs one inspect. It fails when one of many does not exist, and prints the others all the same.
 func (o *oci) inspectIDs(ctx context.Context, ids []string, within time.Duration) (got map[string]ociInspect, gone []string, hung bool, err error) {
-	argv := o.argv(o.name, append([]string{"inspect", "--type=container", "--format=" + o.ociDialect.inspect, "--"}, ids...)...)
+	argv := o.argv(o.name, append([]string{"inspect", "--type=container", "--format=" + o.inspect, "--"}, ids...)...)
 	t, err := o.askWithin(ctx, argv, within)
 	gone = ociGone(o.gone, t.Stderr, ids)
 	if err != nil && (len(gone) == 0 || t.Exit <= 0) {

@@ -110,7 +110,9 @@ func (o *oci) elsewhere(global []string) bool {
 	theirs, ours := getopt(global, short, long, flags), getopt(o.spec.Args, short, long, flags)
 	for _, names := range [][]string{{"host", "H"}, {"context", "c"}, {"root"}, {"url"}, {"connection"}} {
 		for _, n := range names {
-			if v, ok := theirs.values[n]; ok && v != ours.values[names[0]] && v != ours.values[names[len(names)-1]] && !(names[0] == "context" && v == "default") {
+			v, ok := theirs.values[n]
+			same := v == ours.values[names[0]] || v == ours.values[names[len(names)-1]] || names[0] == "context" && v == "default"
+			if ok && !same {
 				return true
 			}
 		}

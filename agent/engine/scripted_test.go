@@ -7,10 +7,9 @@ import (
 	"atalaya/cmd/atalaya-lab/scripted"
 )
 
-// TestMain lets the test binary be the tools of scripted engines, when it is called by their names.
+// TestMain has the tool of scripted engines built, which plays their commands.
 func TestMain(m *testing.M) {
-	scripted.Main()
-	os.Exit(m.Run())
+	os.Exit(scripted.Run(m.Run))
 }
 
 // TestScripted runs what only a scripted engine can be asked: its traps, locks and lies. An engine adds its line; make

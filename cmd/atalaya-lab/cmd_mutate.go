@@ -19,6 +19,7 @@ import (
 type mutation struct {
 	pkg    string // folder of the engine package
 	binary string
+	tool   string // of the scripted engines
 	dir    string // of what is made here
 }
 
@@ -49,6 +50,11 @@ func mutate(ctx context.Context, pkg, only string) error {
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the tests of %q: %w: %s", pkg, err, out)
 	}
+	tool, err := scripted.BuildTool(dir)
+	if err != nil {
+		return err
+	}
+	m.tool = tool
 	folders, err := filepath.Glob(filepath.Join(pkg, "testdata", "*", "replies"))
 	if err != nil || len(folders) == 0 {
 		return fmt.Errorf("find replies below %q: none; run it from the repository's root", pkg)
@@ -115,7 +121,7 @@ func (m mutation) run(ctx context.Context, engine, replies string, mu scripted.M
 	}
 	cmd := exec.CommandContext(ctx, m.binary, "-test.run", "^(TestConformance|TestScripted)$/^"+engine+"$", "-test.failfast", "-test.timeout", "2m")
 	cmd.Dir = m.pkg
-	cmd.Env = append(os.Environ(), scripted.RepliesEnv+"="+all, scripted.PatienceEnv+"="+patience.String())
+	cmd.Env = append(os.Environ(), scripted.RepliesEnv+"="+all, scripted.PatienceEnv+"="+patience.String(), scripted.ToolEnv+"="+m.tool)
 	out, err = cmd.CombinedOutput()
 	var failed *exec.ExitError
 	switch {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // OCI is one installation of docker or podman of its own, see [NewDocker] and [NewPodman]: storage, bridge and an image
@@ -215,6 +217,30 @@ func endOCI(dir string) error {
 	})
 	if !gone {
 		return fmt.Errorf("end the containers below %q: some process survives SIGKILL", dir)
+	}
+	return endNamespaces(dir)
+}
+
+// endNamespaces unmounts the network namespaces that podman keeps outside of its own folders and may have lost track of:
+// they are ours when they hold an address of the slot's subnet.
+func endNamespaces(dir string) error {
+	n, ok := slotOf(dir)
+	if !ok {
+		return nil
+	}
+	subnet := strings.TrimSuffix((&slot{n: n}).addr(0).String(), "0")
+	left, _ := filepath.Glob("/run/netns/netns-*")
+	for _, path := range left {
+		out, err := run(quick, "nsenter", "--net="+path, "ip", "-oneline", "address")
+		if err != nil || !strings.Contains(out, " "+subnet) {
+			continue
+		}
+		if err := unix.Unmount(path, unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("unmount the network namespace %q: %w", path, err)
+		}
+		if err := os.Remove(path); err != nil {
+			return fmt.Errorf("remove the network namespace %q: %w", path, err)
+		}
 	}
 	return nil
 }

@@ -4,7 +4,7 @@
 // The parts:
 //
 //   - A Host is a folder: the engine's containers, host files below a root of their own (lock files, logs), and the
-//     engine's commands, which are links to the test binary itself. Called by such a name, the binary is the tool (Main).
+//     engine's commands, which are links to one small program (tool). Called by such a name, it is that command (Main).
 //   - A reply file (package file reply.go) is what the tool prints in one situation, with its source, exit code and the
 //     engine's words for states. A player (vz.go, …) is the Go code that decides which situation it is.
 //   - A container's init is a real process, so that pids, kill -9 and the identity of a life are real.

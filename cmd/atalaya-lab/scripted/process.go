@@ -14,7 +14,7 @@ import (
 // Begin starts a real process as the init of a container and writes it into c, which the caller puts. It lives in a
 // session of its own and holds none of the tool's files, so the tool ends without it.
 func (h *Host) Begin(c *Container) {
-	cmd := exec.Command("/bin/sleep", "100000")
+	cmd := exec.Command("/bin/sleep", "1800") // a test that was killed leaves it behind, not for long
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Dir = "/"
 	h.must(cmd.Start())

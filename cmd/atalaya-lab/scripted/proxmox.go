@@ -175,7 +175,7 @@ func pveMonitor(c *Call) int {
 	l, err := net.Listen("unix", "@/var/lib/lxc/"+id+"/command")
 	c.must(err)
 	defer l.Close()
-	init := exec.Command("/bin/sleep", "100000")
+	init := exec.Command("/bin/sleep", "1800")
 	init.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: syscall.CLONE_NEWPID}
 	init.Dir = "/"
 	c.must(init.Start())

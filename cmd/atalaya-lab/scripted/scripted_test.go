@@ -11,8 +11,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	Main()
-	os.Exit(m.Run())
+	os.Exit(Run(m.Run))
 }
 
 func run(t *testing.T, h *Host, argv ...string) (out string, code int) {
