@@ -198,6 +198,15 @@ func (l *libvirt) ours(id string) {
 	}
 }
 
+// notOurs takes that back, when it did not end.
+func (l *libvirt) notOurs(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, d := range l.known {
+		d.own = d.own && d.name != id
+	}
+}
+
 func (l *libvirt) init(id string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -83,8 +83,8 @@ func virtInit(controller int) health.Process {
 }
 
 // against holds what libvirt says against what lives. The daemon needs 0.2 s for the end of a container and up to 1.8 s for
-// that of a VM. A controller that was killed leaves its container's init running, and libvirt calls that off and would
-// start a second one upon the same files (samples/real-libvirt-lxc-states.txt). The caller holds mu.
+// that of a VM. A controller that is killed while the daemon is away leaves its container's init running; the daemon then calls
+// the container off and would start a second one upon the same files (measured with 9.0). The caller holds mu.
 func (l *libvirt) against(d *virtDomain, s *health.Sighting, thorough bool) {
 	off := s.State == health.Stopped
 	if thorough && off && l.local && l.driver == "lxc" && d.init.PID == 0 {
@@ -178,41 +178,75 @@ func (l *libvirt) fileMark(name string) string {
 // virtLogTail is how much of a log's end is read for its last words, in bytes.
 const virtLogTail = 16 << 10
 
-// virtSignalRE is qemu's word about who ended it: "terminating on signal 15 from pid 24901 (libvirtd)".
-var virtSignalRE = regexp.MustCompile(`qemu-[^:]*: terminating on signal ([0-9]+) from pid ([0-9]+) \(([^)]*)\)$`)
+var (
+	// What libvirt writes when it has ended a VM: "2026-11-25 10:03:00.860+0000: shutting down, reason=shutdown".
+	virtEndRE = regexp.MustCompile(`^([0-9-]+ [0-9:.]+[+-][0-9]{4}): shutting down, reason=([a-z ]+)$`)
+	// What qemu writes when it is ended: "terminating on signal 15 from pid 24901 (libvirtd)".
+	virtSignalRE = regexp.MustCompile(`qemu-[^:]*: terminating on signal [0-9]+ from pid ([0-9]+) \(([^)]*)\)$`)
+)
 
-// virtEnding reads in a VM's log who ended its process last; by is empty when the log does not tell.
-func virtEnding(log []byte) (by, pid string) {
+// A virtEnding is how the last life of a VM ended, by its log.
+type virtEnding struct {
+	reason  string // libvirt's word
+	at      time.Time
+	by, pid string // who ended its process; empty when the log does not tell
+}
+
+// parseVirtLog reads the end of the log that libvirt and qemu write about a VM.
+func parseVirtLog(log []byte) (e virtEnding) {
 	for line := range strings.Lines(string(log)) {
 		line = strings.TrimSpace(line)
-		if strings.HasSuffix(line, ": starting up") || strings.Contains(line, ": starting up ") {
-			by, pid = "", ""
+		if strings.Contains(line, ": starting up") {
+			e = virtEnding{}
 		}
 		if m := virtSignalRE.FindStringSubmatch(line); m != nil {
-			by, pid = tidy(filepath.Base(m[3])), m[2]
+			e.pid, e.by = m[1], tidy(filepath.Base(m[2]))
+		}
+		if m := virtEndRE.FindStringSubmatch(line); m != nil {
+			e.reason = m[2]
+			e.at, _ = time.Parse("2006-01-02 15:04:05.000-0700", m[1])
 		}
 	}
-	return by, pid
+	return e
+}
+
+// lastWords reads how a VM that is off ended. Its log is what remains when the daemon has restarted and forgotten the
+// reason; what it says of an earlier boot of the host is the host's own ending, and counts for nothing.
+func (l *libvirt) lastWords(d *virtDomain) virtEnding {
+	if !l.local || l.driver != "qemu" || d.said.state != "shut off" {
+		return virtEnding{}
+	}
+	log, err := readTail(l.file("/var/log/libvirt/qemu/"+d.name+".log"), virtLogTail)
+	if err != nil {
+		return virtEnding{}
+	}
+	e := parseVirtLog(log)
+	if e.at.Before(bootTime()) {
+		return virtEnding{}
+	}
+	return e
+}
+
+// why is libvirt's reason, or that of the log where libvirt has forgotten it.
+func (d *virtDomain) why() string {
+	if d.said.reason == "unknown" && d.said.state == "shut off" && d.ending.reason != "" {
+		return d.ending.reason
+	}
+	return d.said.reason
 }
 
 // shutdown tells what is behind the reason "shutdown". libvirt runs qemu so that a guest's poweroff leaves the process to
 // be ended by the daemon; whoever else ended it did not ask the guest.
-func (l *libvirt) shutdown(name, detail string) (purpose, words string) {
-	if l.driver == "lxc" {
-		return "", tidy(detail + ": its init ended, by itself or killed, libvirt does not tell which")
-	}
-	by, pid := "", ""
-	if l.local {
-		log, _ := readTail(l.file("/var/log/libvirt/qemu/"+name+".log"), virtLogTail)
-		by, pid = virtEnding(log)
-	}
+func (l *libvirt) shutdown(e virtEnding, detail string) (purpose, words string) {
 	switch {
-	case by == "":
+	case l.driver == "lxc":
+		return "", tidy(detail + ": its init ended, by itself or killed, libvirt does not tell which")
+	case e.by == "":
 		return "", tidy(detail + ": by its guest, or killed, libvirt does not tell which")
-	case strings.Contains(by, "libvirtd") || strings.Contains(by, "virtqemud"):
+	case strings.Contains(e.by, "libvirtd") || strings.Contains(e.by, "virtqemud"):
 		return "its guest powered off, by itself or asked to", detail
 	default:
-		return "", tidy(fmt.Sprintf("%s: its process was ended from outside, by process %s (%s)", detail, pid, by))
+		return "", tidy(fmt.Sprintf("%s: its process was ended from outside, by process %s (%s)", detail, e.pid, e.by))
 	}
 }
 

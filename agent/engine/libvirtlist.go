@@ -30,7 +30,9 @@ type virtDomain struct {
 	saved      bool // a managed save is there: a start continues from it
 	transient  bool
 	job        string
-	file       string // mark of its definition's file
+	ending     virtEnding // of its last life, by its log
+	disks      string     // what is wrong with its disks
+	file       string     // mark of its definition's file
 	conf       virtConf
 	addrs      []health.Addr
 	asked      time.Time // when all of this was last asked
@@ -227,7 +229,7 @@ func (l *libvirt) digest(d *virtDomain, items []string, near map[string][]health
 		return
 	}
 	d.said.state, d.said.reason = state, reason
-	d.dirty, d.asked = false, time.Now()
+	d.dirty, d.asked, d.ending = false, time.Now(), l.lastWords(d)
 	if conf, err := parseVirtXML(items[2]); err == nil {
 		d.conf = conf
 	} else if strings.TrimSpace(items[2]) != "" {
@@ -274,11 +276,14 @@ func (l *libvirt) sighting(uuid string, thorough bool) (s health.Sighting, ok bo
 	if d.transient {
 		s.Autostart, s.Supervisor = health.Maybe, "whoever created this transient domain, which libvirt forgets when it ends"
 	}
-	v, known := virtJudge(d.said.state, d.said.reason)
+	v, known := virtJudge(d.said.state, d.why())
 	if !known && d.said.state != "" {
 		l.notes.add("libvirt says %q (%q), which this version does not know", tidy(d.said.state), tidy(d.said.reason))
 	}
 	s.State, s.Detail = v.state, d.words(v.why)
+	if d.why() == "I/O error" && d.disks != "" {
+		s.Detail = tidy(s.Detail + " (" + d.disks + ")")
+	}
 	if v.lock != "" {
 		s.Lock = &health.Lock{Operation: v.lock}
 	}
@@ -304,8 +309,8 @@ func (d *virtDomain) words(why string) string {
 		return "libvirt did not answer about it"
 	}
 	text := d.said.state
-	if d.said.reason != "" && d.said.reason != "unknown" {
-		text += " (" + d.said.reason + ")"
+	if why := d.why(); why != "" && why != "unknown" {
+		text += " (" + why + ")"
 	}
 	return tidy(text + prefixed(": ", why))
 }
@@ -319,7 +324,7 @@ func (l *libvirt) ended(d *virtDomain, v virtVerdict, s *health.Sighting) {
 		return
 	}
 	s.OnPurpose = v.purpose
-	if d.said.reason == "shutdown" {
-		s.OnPurpose, s.Detail = l.shutdown(d.name, s.Detail)
+	if d.why() == "shutdown" {
+		s.OnPurpose, s.Detail = l.shutdown(d.ending, s.Detail)
 	}
 }

@@ -59,10 +59,26 @@ func (l *libvirt) look(ctx context.Context, id string, _ health.Process) (health
 		d.job = parseVirtJob(items[n+virtDetails])
 	}
 	l.mu.Unlock()
+	if reason == "I/O error" {
+		l.askDisks(ctx, uuid)
+	}
 	if s, ok := l.sighting(uuid, true); ok {
 		return s, nil
 	}
 	return health.Sighting{}, fmt.Errorf("domain %q was removed just now", id)
+}
+
+// askDisks asks a VM that is paused by an I/O error which of its disks failed, and how.
+func (l *libvirt) askDisks(ctx context.Context, uuid string) {
+	items, _, err := l.batch(ctx, []string{"domblkerror " + uuid}, virtAskWithin)
+	if err != nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if d := l.known[uuid]; d != nil {
+		d.disks = tidy(strings.Join(nonEmptyLines(items[0]), ", "))
+	}
 }
 
 // virtDomID reads "domid". The numbers of VMs are no pids and of no use.
@@ -112,6 +128,7 @@ func (l *libvirt) awaitStop(ctx context.Context, c call, a *Answer) {
 		}
 		left := time.Until(until)
 		if left <= 0 {
+			l.notOurs(c.id)
 			a.Err, a.Cause = fmt.Sprintf("libvirt handed the wish on, and %q is %s after %s", c.id, last, c.limit), "the guest did not follow the wish to end"
 			return
 		}

@@ -40,17 +40,17 @@ func (l *libvirt) meaning(argv []string) (string, health.Verb, bool) {
 	}
 	if len(words) == 1 { // one word is a script: commands behind each other
 		for cmd := range strings.SplitSeq(strings.ReplaceAll(words[0], "\n", ";"), ";") {
-			if id, verb, ok := l.command1(strings.Fields(strings.NewReplacer(`"`, "", `'`, "").Replace(cmd))); ok {
+			if id, verb, ok := l.oneCommand(strings.Fields(strings.NewReplacer(`"`, "", `'`, "").Replace(cmd))); ok {
 				return id, verb, true
 			}
 		}
 		return "", "", false
 	}
-	return l.command1(words)
+	return l.oneCommand(words)
 }
 
-// command1 reads one command of virsh: the domain is the first word behind it, or what --domain says.
-func (l *libvirt) command1(words []string) (string, health.Verb, bool) {
+// oneCommand reads one command of virsh: the domain is the first word behind it, or what --domain says.
+func (l *libvirt) oneCommand(words []string) (string, health.Verb, bool) {
 	if len(words) < 2 {
 		return "", "", false
 	}
@@ -64,8 +64,10 @@ func (l *libvirt) command1(words []string) (string, health.Verb, bool) {
 	if target == "" && len(o.rest) > 0 {
 		target = o.rest[0]
 	}
-	id := l.named(target)
-	return id, verb, id != ""
+	if id := l.named(target); id != "" {
+		return id, verb, true
+	}
+	return "", "", false
 }
 
 // named gives the domain that a word names to virsh: by id, by UUID, by name.
@@ -159,8 +161,8 @@ func readVirtAnswer(t hostexec.Transcript, _ []byte) Answer {
 }
 
 // virtWrappers are what libvirt puts around the words that tell.
-var virtWrappers = regexp.MustCompile(`^(internal error|operation failed|unsupported configuration|internal error: process exited while connecting to monitor|` +
-	`Timed out while reading log output|Failure in libvirt_lxc startup|process exited while connecting to monitor|` +
+var virtWrappers = regexp.MustCompile(`^(internal error|operation failed|unsupported configuration|internal error: process exited while connecting to monitor|qemu unexpectedly closed the monitor|` +
+	`Timed out while reading log output|Failure in libvirt_lxc startup|process exited while connecting to monitor|qemu unexpectedly closed the monitor|` +
 	`[0-9T:.-]+Z qemu-[^ :]+): +`)
 
 // virtCause gives the innermost words of an error: the last line that says something, without what is wrapped around it.
