@@ -121,8 +121,8 @@ func TestSSHReadLimit(t *testing.T) {
 	_, r := newRemote(t)
 	r.sh(t, ":")
 	file := filepath.Join(t.TempDir(), "pid")
-	tr := r.Read(t.Context(), Command{Argv: []string{"sh", "-c", "echo $$ >" + file + "; exec sleep 1000"}, Timeout: 500 * time.Millisecond})
-	if !tr.TimedOut || tr.Exit != -1 || tr.Failure != "no answer within 500ms" {
+	tr := r.Read(t.Context(), Command{Argv: []string{"sh", "-c", "echo $$ >" + file + "; exec sleep 1000"}, Timeout: 5 * time.Second})
+	if !tr.TimedOut || tr.Exit != -1 || tr.Failure != "no answer within 5s" {
 		t.Errorf("%+v", tr)
 	}
 	pid := strings.TrimSpace(string(mustRead(t, file)))

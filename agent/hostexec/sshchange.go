@@ -24,6 +24,8 @@ type errand struct {
 const (
 	// waitWithin is how long the session that begins a command waits for its end: it holds one of few places.
 	waitWithin = 10 * time.Second
+	// beginWithin is what a command has to arrive there, however short its own limit.
+	beginWithin = 5 * time.Second
 	// askingWithin bounds each question about it.
 	askingWithin = 20 * time.Second
 )
@@ -93,7 +95,7 @@ func newErrand(rec record, max int) *errand {
 
 // launch begins it, and takes its end when that comes soon.
 func (r *Remote) launch(e *errand, c Command) {
-	t, came := r.session(r.ctx, r.works, session{argv: c.Argv, body: launchScript(e.rec.name, c), limit: min(waitWithin, e.limit), max: e.max})
+	t, came := r.session(r.ctx, r.works, session{argv: c.Argv, body: launchScript(e.rec.name, c), limit: min(waitWithin, max(e.limit, beginWithin)), max: e.max})
 	switch {
 	case came == nowhere && r.ctx.Err() == nil:
 		t.Failure = notStarted(errors.New(t.Failure))
@@ -111,7 +113,7 @@ func (r *Remote) launch(e *errand, c Command) {
 func (r *Remote) take(e *errand, t Transcript) {
 	switch {
 	case t.Exit == farNever && !e.begun:
-		r.end(e, "not started: the connection was lost before the command arrived")
+		r.end(e, "not started: the connection was lost, or too slow, before the command arrived")
 	case t.Exit == farNever:
 		r.end(e, "it has ended, and how is not known: its record there is gone; was that host started anew?")
 	case t.Exit == farLost:
@@ -142,7 +144,9 @@ func (r *Remote) keep(e *errand) {
 			pause = 100 * time.Millisecond
 		case <-mercy:
 			mercy = nil
-			close(e.tardy)
+			if !e.ended() {
+				close(e.tardy)
+			}
 		case <-time.After(pause):
 			t, _ := r.session(r.ctx, r.works, session{argv: e.rec.Command, body: askScript(e.rec.name, e.max), limit: askingWithin, max: e.max})
 			r.take(e, t)
@@ -152,7 +156,7 @@ func (r *Remote) keep(e *errand) {
 
 // terminate asks it to end. That is all that is ever done to it.
 func (r *Remote) terminate(e *errand) {
-	t, _ := r.session(r.ctx, r.works, session{argv: e.rec.Command, body: termScript(e.rec.name), limit: grace, max: 1 << 10})
+	t, _ := r.session(r.ctx, r.works, session{argv: e.rec.Command, body: termScript(e.rec.name), limit: beginWithin, max: 1 << 10})
 	r.host.log.Warn("a changing command on another host is past its limit and was sent SIGTERM", "op", e.rec.Op.ID,
 		"container", e.rec.Op.Container, "argv", e.rec.Command, "host", r.to.Target, "limit", e.limit, "sent", t.Exit == 0)
 }
@@ -179,6 +183,15 @@ func (r *Remote) finish(e *errand, t Transcript, sweep bool) {
 		r.wg.Go(func() {
 			r.session(r.ctx, r.works, session{argv: t.Argv, body: sweepScript(e.rec.name), limit: askingWithin, max: 1 << 10})
 		})
+	}
+}
+
+func (e *errand) ended() bool {
+	select {
+	case <-e.done:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -125,13 +125,13 @@ func TestSSHChangeLimit(t *testing.T) {
 	_, r := newRemote(t)
 	r.sh(t, ":")
 	dir := t.TempDir()
-	tr := r.Change(t.Context(), farOp(t), far("trap 'echo asked; exit 9' TERM; while :; do sleep 0.05; done", 700*time.Millisecond))
+	tr := r.Change(t.Context(), farOp(t), far("trap 'echo asked; exit 9' TERM; while :; do sleep 0.05; done", 2*time.Second))
 	if tr.Exit != 9 || !tr.TimedOut || string(tr.Stdout) != "asked\n" {
 		t.Errorf("%+v %q", tr, tr.Stdout)
 	}
 	op := farOp(t)
-	tr = r.Change(t.Context(), op, far("trap '' TERM; until [ -e "+dir+"/go ]; do sleep 0.05; done; exit 4", 700*time.Millisecond))
-	if tr.Exit != -1 || !tr.TimedOut || !tr.Abandoned || tr.Failure != "no answer within 700ms; it may go on" {
+	tr = r.Change(t.Context(), op, far("trap '' TERM; until [ -e "+dir+"/go ]; do sleep 0.05; done; exit 4", 2*time.Second))
+	if tr.Exit != -1 || !tr.TimedOut || !tr.Abandoned || tr.Failure != "no answer within 2s; it may go on" {
 		t.Errorf("%+v", tr)
 	}
 	left := r.host.Unfinished()
