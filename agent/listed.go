@@ -23,7 +23,7 @@ func (a *Agent) read(ctx context.Context, in *instance) {
 		if p := in.live.Load(); p != nil {
 			live = *p
 		}
-		l := list{asked: asked}
+		l := list{asked: asked, began: in.Place()}
 		l.Listing, l.err = in.List(ctx, live)
 		if ctx.Err() != nil {
 			return
@@ -55,13 +55,15 @@ type list struct {
 	engine.Listing
 	err     error
 	asked   time.Time
-	place   string
+	began   string // where the instance was before it was listed, see engine.Instance.Place
+	place   string // and after
 	defined map[health.Ref]bool // of the known ones that are not listed
 }
 
 // inquire asks, beside the decision goroutine, whether what is not listed still exists.
 func (l *list) inquire(in *instance) {
-	l.place, l.defined = in.Place(), map[health.Ref]bool{}
+	l.defined = map[health.Ref]bool{}
+	defer func() { l.place = in.Place() }() // the last of all: what is mounted meanwhile must not pass for removals
 	known := in.all.Load()
 	if known == nil || l.err != nil || l.Degraded != "" {
 		return
@@ -125,7 +127,7 @@ func (t *turn) listed(in *instance, l list) {
 	if l.Degraded == "" && !l.Unasked {
 		in.view.Listed = in.view.Looked
 	}
-	if home := in.home.Load(); len(l.Containers) > 0 && !l.lacks() && (home == nil || *home != l.place) {
+	if home := in.home.Load(); len(l.Containers) > 0 && l.began == l.place && !l.lacks() && (home == nil || *home != l.place) {
 		in.home.Store(&l.place)
 		t.batch.Meta = meta(t.batch.Meta, homeKey(in), l.place)
 	}
@@ -275,7 +277,7 @@ func (t *turn) unlisted(in *instance, l list) {
 		switch {
 		case defined:
 			s.State = health.Missing
-		case in.elsewhere(l.place):
+		case l.began != l.place || in.elsewhere(l.place): // something was mounted, or no more, while it was listed
 			s.State, s.Detail = health.Missing, notMounted
 		}
 		t.journal.observe(ref, "engine", string(s.State), s.Detail, t.at, t.set.Poll)

@@ -91,11 +91,17 @@ func open(path string) (*bundle, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the bundle: %w", err)
 	}
+	return unpackAll(raw), nil
+}
+
+// unpackAll reads an archive that is in memory.
+func unpackAll(raw []byte) *bundle {
+	var err error
 	b := &bundle{raw: raw, content: map[string][]byte{}, broken: map[string]bool{}}
 	if b.zip, err = zip.NewReader(bytes.NewReader(raw), int64(len(raw))); err != nil {
 		b.zip = nil
 		b.problems = append(b.problems, fmt.Sprintf("the archive's directory cannot be read (%v): the file was cut off or damaged", err))
-		return b, nil
+		return b
 	}
 	b.problems = append(b.problems, layout(b.zip, raw)...)
 	room := int64(maxUnpacked)
@@ -113,7 +119,7 @@ func open(path string) (*bundle, error) {
 		room -= int64(len(data))
 		b.content[f.Name] = data
 	}
-	return b, nil
+	return b
 }
 
 // maxArchive bounds the bundle file itself.
@@ -204,12 +210,21 @@ func (b *bundle) differences(want map[string]string) []string {
 // taken out, line ends and tabs are kept: what a container wrote must not drive the reader's terminal. The bytes as they
 // were are had with any unzip.
 func Show(path string, w io.Writer, name string) error {
-	if name == "" {
-		name = ReportName
-	}
 	b, err := open(path)
 	if err != nil {
 		return err
+	}
+	return b.show(path, w, name)
+}
+
+// ShowContent is Show for a bundle that is in memory; path is what it is called.
+func ShowContent(raw []byte, path string, w io.Writer, name string) error {
+	return unpackAll(raw).show(path, w, name)
+}
+
+func (b *bundle) show(path string, w io.Writer, name string) error {
+	if name == "" {
+		name = ReportName
 	}
 	data, ok := b.content[name]
 	if !ok {

@@ -23,7 +23,8 @@ const (
 	actWithin    = 10 * time.Second
 	maxWaiting   = 64 // requests at once; more are told 503
 	unavailable  = "the agent did not answer in time; 'journalctl -u atalaya' tells why"
-	listOfRoutes = "there is GET /v1/view, POST /v1/order, POST /v1/outbox/{id}/retry and DELETE /v1/outbox/{id}"
+	listOfRoutes = "there is GET /v1/view, /v1/incidents, /v1/incidents/{id}, /v1/outbox, /v1/evidence and /v1/evidence/{file}, POST /v1/order, " +
+		"POST /v1/outbox/{id}/retry and DELETE /v1/outbox/{id}"
 )
 
 // ControlOptions are what the control socket offers. The functions are called from several goroutines at once.
@@ -35,11 +36,14 @@ type ControlOptions struct {
 	Retry func(ctx context.Context, id int64, by string) error    // send an alert again
 	Drop  func(ctx context.Context, id int64, by string) error    // give an alert up
 	Log   *slog.Logger
+
+	Records Records // what may be read of the past
 }
 
 // A Refusal is an error that is the asker's to mend; any other is the agent's own.
 type Refusal struct {
 	Text, Hint string
+	Missing    bool // what was asked for is not there
 }
 
 // Error gives the text.
@@ -97,6 +101,7 @@ func (o ControlOptions) routes() http.Handler {
 		v, err := o.View(r.Context())
 		reply(w, v, err)
 	})
+	o.read(mux)
 	mux.HandleFunc("POST /v1/order", o.order)
 	mux.HandleFunc("POST /v1/outbox/{id}/retry", outbox(o.Retry))
 	mux.HandleFunc("DELETE /v1/outbox/{id}", outbox(o.Drop))
@@ -163,6 +168,8 @@ func reply(w http.ResponseWriter, v any, err error) {
 	switch {
 	case err == nil:
 		send(w, http.StatusOK, v)
+	case errors.As(err, &no) && no.Missing:
+		refuse(w, http.StatusNotFound, no.Text, no.Hint)
 	case errors.As(err, &no):
 		refuse(w, http.StatusConflict, no.Text, no.Hint)
 	case errors.Is(err, store.ErrNotFound):

@@ -3,6 +3,7 @@ package web_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -258,4 +259,62 @@ func leave(t *testing.T, path string) {
 	}
 	l.SetUnlinkOnClose(false)
 	l.Close()
+}
+
+// TestRecords: what is read by the socket is what a reader of the store has.
+func TestRecords(t *testing.T) {
+	t.Parallel()
+	s, _, err := store.Open(store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	ref, at := health.Ref{Engine: "lxc", ID: "web1"}, time.Unix(1700000000, 0).UTC()
+	in := health.Incident{ID: "20231114-221320-000-aa", Ref: ref, Opened: at, Reason: "it died"}
+	al := health.Alert{Incident: in.ID, Kind: health.AlertOpen, Summary: "web1 is down"}
+	if err := s.Commit(t.Context(), store.Batch{At: at, Incidents: []health.Incident{in}, Notes: []store.Note{{Ref: ref, Incident: in.ID, At: at, Kind: "alert", Text: "open"}},
+		Alerts: []store.Queued{{Channel: "ops", Alert: al, Key: in.ID + "/1", Due: at}}}); err != nil {
+		t.Fatal(err)
+	}
+	o, _ := control(t)
+	o.Records = web.Records{Store: s, Evidence: t.TempDir()}
+	name := in.ID + "-p1.zip"
+	if err := os.WriteFile(filepath.Join(o.Records.Evidence, name), []byte("a bundle"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := web.ListenControl(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	during(t, c.Run)
+	ask, ctx := web.Dial(o.Path), t.Context()
+	same(t, "incidents")(o.Records.Incidents(ctx, store.Filter{Open: true, Limit: 1, Since: at}))(ask.Incidents(ctx, store.Filter{Open: true, Limit: 1, Since: at}))
+	same(t, "none")([]health.Incident{}, nil)(ask.Incidents(ctx, store.Filter{Since: at.Add(time.Second)}))
+	same(t, "a story")(o.Records.Story(ctx, "2023"))(ask.Story(ctx, "2023"))
+	same(t, "the outbox")(o.Records.Outbox(ctx, true))(ask.Outbox(ctx, true))
+	same(t, "bundles")(o.Records.Bundles(ctx, "2023"))(ask.Bundles(ctx, "2023"))
+	same(t, "a bundle")([]byte("a bundle"), nil)(ask.Bundle(ctx, name))
+	var no *web.Refusal
+	for _, file := range []string{"../../etc/passwd", "atalaya.db", "", "1999-p1.zip"} {
+		if b, err := ask.Bundle(ctx, file); !errors.As(err, &no) || len(b) > 0 {
+			t.Errorf("bundle %q: %q, %v", file, b, err)
+		}
+	}
+	if _, err := ask.Story(ctx, "1999"); !errors.As(err, &no) || no.Text != `no incident is called "1999"; 'atalaya incidents' lists them` {
+		t.Errorf("%v", err)
+	}
+}
+
+// same compares as JSON, which is what programs see.
+func same(t *testing.T, what string) func(any, error) func(any, error) {
+	return func(want any, err1 error) func(any, error) {
+		return func(got any, err2 error) {
+			t.Helper()
+			a, _ := json.Marshal(want)
+			b, _ := json.Marshal(got)
+			if err1 != nil || err2 != nil || string(a) != string(b) {
+				t.Errorf("%s: %s, %v; by the socket %s, %v", what, a, err1, b, err2)
+			}
+		}
+	}
 }

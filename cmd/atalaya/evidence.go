@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -25,8 +26,8 @@ func evidenceList(o *options) *cobra.Command {
 		Use:   "list [INCIDENT]",
 		Short: "List the bundles, newest first",
 		Args:  cobra.MaximumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			all, err := o.bundles(strings.Join(args, ""))
+		RunE: func(cmd *cobra.Command, args []string) error {
+			all, err := o.bundles(cmd.Context(), strings.Join(args, ""))
 			if err != nil {
 				return err
 			}
@@ -54,8 +55,8 @@ func evidenceShow(o *options) *cobra.Command {
 		Short:   "Print the report of a bundle, or one of its files, without what could drive a terminal",
 		Example: "  atalaya evidence show 20260705-140322\n  atalaya evidence show 20260705-140322 manifest.json",
 		Args:    cobra.RangeArgs(1, 2),
-		RunE: func(_ *cobra.Command, args []string) error {
-			path, err := o.bundle(args[0])
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path, err := o.bundle(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -63,7 +64,7 @@ func evidenceShow(o *options) *cobra.Command {
 			if len(args) == 2 {
 				name = args[1]
 			}
-			return evidence.Show(path, o.screen.out, name)
+			return o.show(cmd.Context(), path, name)
 		},
 	}
 }
@@ -74,8 +75,8 @@ func evidenceExport(o *options) *cobra.Command {
 		Use:   "export INCIDENT",
 		Short: "Copy the bundles of an incident to a folder, and check the copies",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			all, err := o.bundles(args[0])
+		RunE: func(cmd *cobra.Command, args []string) error {
+			all, err := o.bundles(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -175,35 +176,29 @@ func printVerified(s screen, v evidence.Verified, is condition) {
 }
 
 // bundles gives those whose incident begins with what was typed, by incident and part.
-func (o *options) bundles(begins string) ([]evidence.Sealed, error) {
-	c, err := o.load()
+func (o *options) bundles(ctx context.Context, begins string) ([]evidence.Sealed, error) {
+	return reading(o, fromFolder, func(r records) ([]evidence.Sealed, error) { return r.Bundles(ctx, begins) })
+}
+
+// show prints a file of a bundle. One that only root may read is had from the agent.
+func (o *options) show(ctx context.Context, bundle, name string) error {
+	err := evidence.Show(bundle, o.screen.out, name)
+	if !errors.Is(err, os.ErrPermission) {
+		return err
+	}
+	b, err := reading(o, fromFolder, func(r records) ([]byte, error) { return r.Bundle(ctx, filepath.Base(bundle)) })
 	if err != nil {
-		return nil, err
+		return err
 	}
-	all, err := evidence.List(c.Evidence.Dir)
-	switch {
-	case errors.Is(err, os.ErrPermission):
-		return nil, fmt.Errorf("%w: be root", err)
-	case errors.Is(err, os.ErrNotExist):
-		return nil, nil
-	case err != nil:
-		return nil, err
-	}
-	var out []evidence.Sealed
-	for _, b := range all {
-		if strings.HasPrefix(b.Incident, begins) {
-			out = append(out, b)
-		}
-	}
-	return out, nil
+	return evidence.ShowContent(b, bundle, o.screen.out, name)
 }
 
 // bundle finds a bundle by its file, or the newest one of an incident.
-func (o *options) bundle(name string) (string, error) {
+func (o *options) bundle(ctx context.Context, name string) (string, error) {
 	if strings.HasSuffix(name, ".zip") || strings.ContainsRune(name, filepath.Separator) {
 		return name, nil
 	}
-	all, err := o.bundles(name)
+	all, err := o.bundles(ctx, name)
 	switch {
 	case err != nil:
 		return "", err

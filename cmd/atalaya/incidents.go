@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"atalaya/agent/config"
 	"atalaya/agent/health"
 	"atalaya/agent/store"
+	"atalaya/agent/web"
 )
 
 func incidentsCommand(o *options) *cobra.Command {
@@ -24,23 +23,21 @@ func incidentsCommand(o *options) *cobra.Command {
 		Example: "  atalaya incidents --open\n  atalaya incidents --since 7d\n  atalaya incidents 20260705-1403     # as much of the id as tells it from others",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.withStore(func(s *store.Store, _ *config.Config) error {
-				if len(args) == 1 {
-					return o.incident(cmd.Context(), s, args[0])
-				}
-				if back > 0 {
-					f.Since = time.Now().Add(-time.Duration(back))
-				}
-				all, err := s.Incidents(cmd.Context(), f)
-				if err != nil {
-					return err
-				}
-				if o.json() {
-					return writeJSON(o.screen.out, list(all))
-				}
-				printIncidents(o.screen, all, time.Now())
-				return nil
-			})
+			if len(args) == 1 {
+				return o.incident(cmd.Context(), args[0])
+			}
+			if back > 0 {
+				f.Since = time.Now().Add(-time.Duration(back))
+			}
+			all, err := reading(o, fromStore, func(r records) ([]health.Incident, error) { return r.Incidents(cmd.Context(), f) })
+			if err != nil {
+				return err
+			}
+			if o.json() {
+				return writeJSON(o.screen.out, list(all))
+			}
+			printIncidents(o.screen, all, time.Now())
+			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&f.Open, "open", false, "only those that are not resolved")
@@ -69,59 +66,20 @@ func printIncidents(s screen, all []health.Incident, now time.Time) {
 	t.print(s)
 }
 
-// A story is one incident with everything that is known of it.
-type story struct {
-	Incident health.Incident `json:"incident"`
-	Timeline []line          `json:"timeline"`
-	Bundles  []bundle        `json:"bundles"`
-}
-
-// A line is one note of a timeline.
-type line struct {
-	At   time.Time `json:"at"`
-	Kind string    `json:"kind"`
-	Text string    `json:"text"`
-}
-
-// A bundle is one sealed part of the evidence.
-type bundle struct {
-	Incident string    `json:"incident"`
-	Part     int       `json:"part"`
-	Path     string    `json:"path"`
-	SHA256   string    `json:"sha256"`
-	Size     int64     `json:"size"`
-	Sealed   time.Time `json:"sealed"`
-}
-
 // incident tells the story of one.
-func (o *options) incident(ctx context.Context, s *store.Store, id string) error {
-	id, err := fullID(ctx, s, id)
+func (o *options) incident(ctx context.Context, id string) error {
+	st, err := reading(o, fromStore, func(r records) (web.Story, error) { return r.Story(ctx, id) })
 	if err != nil {
 		return err
-	}
-	in, notes, err := s.Incident(ctx, id)
-	if err != nil {
-		return err
-	}
-	kept, err := s.Bundles(ctx, id)
-	if err != nil {
-		return err
-	}
-	st := story{Incident: in, Timeline: []line{}, Bundles: []bundle{}}
-	for _, n := range notes {
-		st.Timeline = append(st.Timeline, line{n.At, n.Kind, n.Text})
-	}
-	for _, b := range kept {
-		st.Bundles = append(st.Bundles, bundle{b.Incident, b.Part, b.Path, b.SHA256, b.Size, b.Sealed})
 	}
 	if o.json() {
 		return writeJSON(o.screen.out, st)
 	}
-	st.print(o.screen)
+	printStory(o.screen, st)
 	return nil
 }
 
-func (st story) print(s screen) {
+func printStory(s screen, st web.Story) {
 	in := st.Incident
 	fmt.Fprintf(s.out, "%s  %s\n", s.paint(bold, in.ID), s.paint(bold, called(in.Ref, in.Name)))
 	for _, p := range [][2]string{
@@ -165,30 +123,6 @@ func exact(d time.Duration) string {
 		return d.Round(time.Millisecond).String()
 	}
 	return span(d)
-}
-
-// fullID finds the one incident whose id begins with what was typed.
-func fullID(ctx context.Context, s *store.Store, begins string) (string, error) {
-	all, err := s.Incidents(ctx, store.Filter{})
-	if err != nil {
-		return "", err
-	}
-	var found []string
-	for _, in := range all {
-		if in.ID == begins {
-			return in.ID, nil
-		}
-		if strings.HasPrefix(in.ID, begins) {
-			found = append(found, in.ID)
-		}
-	}
-	switch len(found) {
-	case 0:
-		return "", fmt.Errorf("no incident is called %q; 'atalaya incidents' lists them", begins)
-	case 1:
-		return found[0], nil
-	}
-	return "", fmt.Errorf("%q begins %d incidents: %s", begins, len(found), strings.Join(found[:min(len(found), 5)], ", "))
 }
 
 func bytesText(n int64) string {

@@ -80,16 +80,6 @@ func (o *options) store() (*store.Store, *config.Config, error) {
 	return s, c, err
 }
 
-// withStore runs f on the store, open for reading.
-func (o *options) withStore(f func(*store.Store, *config.Config) error) error {
-	s, c, err := o.store()
-	if err != nil {
-		return unsure(err)
-	}
-	defer s.Close()
-	return f(s, c)
-}
-
 // names completes the names of containers, as the running agent knows them.
 func (o *options) names(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {

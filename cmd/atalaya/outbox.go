@@ -4,19 +4,16 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"atalaya/agent/config"
-	"atalaya/agent/store"
 	"atalaya/agent/web"
 )
 
 func outboxCommand(o *options) *cobra.Command {
 	var all bool
 	show := func(cmd *cobra.Command, _ []string) error {
-		return o.withStore(func(s *store.Store, _ *config.Config) error { return o.outbox(cmd.Context(), s, all) })
+		return o.outbox(cmd.Context(), all)
 	}
 	listing := &cobra.Command{Use: "list", Short: "List alerts that are not delivered", Args: cobra.NoArgs, RunE: show}
 	cmd := group("outbox", "Alerts on their way: list them, send one again, give one up", listing,
@@ -29,39 +26,10 @@ func outboxCommand(o *options) *cobra.Command {
 	return cmd
 }
 
-// An alertRow is one row of the outbox, for programs.
-type alertRow struct {
-	ID       int64     `json:"id"`
-	Channel  string    `json:"channel"`
-	Incident string    `json:"incident,omitempty"`
-	Kind     string    `json:"kind"`
-	Summary  string    `json:"summary"`
-	State    string    `json:"state"` // pending, dead, sent
-	Tries    int       `json:"tries"`
-	Queued   time.Time `json:"queued"`
-	Due      time.Time `json:"due"`
-	Sent     time.Time `json:"sent,omitzero"`
-	Error    string    `json:"error,omitempty"`
-	Receipt  string    `json:"receipt,omitempty"`
-	Key      string    `json:"key"`
-}
-
-func (o *options) outbox(ctx context.Context, s *store.Store, all bool) error {
-	rows, err := s.Outbox(ctx, all)
+func (o *options) outbox(ctx context.Context, all bool) error {
+	out, err := reading(o, fromStore, func(r records) ([]web.Alert, error) { return r.Outbox(ctx, all) })
 	if err != nil {
 		return err
-	}
-	out := []alertRow{}
-	for _, d := range rows {
-		r := alertRow{ID: d.ID, Channel: d.Channel, Incident: d.Alert.Incident, Kind: string(d.Alert.Kind), Summary: d.Alert.Summary, State: "pending",
-			Tries: d.Tries, Queued: d.Queued, Due: d.Due, Sent: d.Sent, Error: d.LastErr, Receipt: d.Receipt, Key: d.Key}
-		if d.Dead {
-			r.State = "dead"
-		}
-		if !d.Sent.IsZero() {
-			r.State = "sent"
-		}
-		out = append(out, r)
 	}
 	if o.json() {
 		return writeJSON(o.screen.out, out)
