@@ -49,8 +49,8 @@ type list struct {
 	engine.Listing
 	err     error
 	asked   time.Time
-	began   string // where the instance was before it was listed, see engine.Instance.Place
-	place   string // and after
+	began   string              // where the instance was before it was listed, see engine.Instance.Place
+	place   string              // and after
 	defined map[health.Ref]bool // of the known ones that are not listed
 }
 
