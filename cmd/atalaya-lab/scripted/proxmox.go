@@ -123,7 +123,11 @@ func (c *Call) pveStart(k *Container) int {
 	cmd := exec.Command(filepath.Join(c.Bin(), tool[0]), tool[1:]...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	c.must(cmd.Start())
-	if !Wait(20*time.Second, func() bool { now := c.Get(k.ID); return now != nil && now.Alive() }) {
+	came := func() bool { // it may have died again already, by a fault
+		now := c.Get(k.ID)
+		return now != nil && now.PID != 0 && (now.PID != k.PID || now.Start != k.Start)
+	}
+	if !Wait(20*time.Second, came) {
 		c.must(fmt.Errorf("%s does not come up", k.ID))
 	}
 	c.PVETask(kind, k.ID, "root@pam", began, time.Now(), "OK")
