@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"atalaya/agent/health"
@@ -93,4 +94,46 @@ func systemdUnit(name string) string {
 		}
 	}
 	return ""
+}
+
+// orders remembers the stops, kills and restarts that we ordered, for engines whose own record of who stopped a container
+// cannot tell us from a person. The zero value is ready.
+type orders struct {
+	mu sync.Mutex
+	at map[string]order
+}
+
+// An order is the last one about a container. until is zero while it is at work.
+type order struct{ from, until time.Time }
+
+func (o *orders) begin(id string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.at == nil {
+		o.at = map[string]order{}
+	}
+	o.at[id] = order{from: time.Now()}
+}
+
+func (o *orders) end(id string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if last, ok := o.at[id]; ok {
+		last.until = time.Now()
+		o.at[id] = last
+	}
+}
+
+func (o *orders) forget(id string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.at, id)
+}
+
+// covers tells whether what happened then was ordered by us. Slack is for the engine's clock and for what it tells late.
+func (o *orders) covers(id string, at time.Time, slack time.Duration) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	last, ok := o.at[id]
+	return ok && !at.Before(last.from.Add(-slack)) && (last.until.IsZero() || !at.After(last.until.Add(slack)))
 }

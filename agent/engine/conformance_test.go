@@ -47,15 +47,16 @@ type made struct {
 type subject struct {
 	name      string
 	yard      func(t *testing.T) yard
-	broken    health.RunState     // how it shows a container whose configuration cannot be read; empty: cannot be staged
-	gone      health.RunState     // how a look shows one that was deleted
-	marks     bool                // it tells a re-created container from its predecessor
-	links     func(yard) []string // the host interfaces that web1 hangs on; nil: it does not tell
-	option    string              // a name that tries to be an option; empty: it allows none
-	nobody    string              // an id of its form that no container has; empty: "nosuch"
-	comm      string              // of process 1 inside; empty: "init"
-	startExit int                 // of a start that fails; 0: 1
-	killsDead bool                // killing what does not run is no error for it
+	broken    health.RunState       // how it shows a container whose configuration cannot be read; empty: cannot be staged
+	gone      health.RunState       // how a look shows one that was deleted
+	marks     bool                  // it tells a re-created container from its predecessor
+	links     func(yard) []string   // the host interfaces that web1 hangs on; nil: it does not tell
+	option    string                // a name that tries to be an option; empty: it allows none
+	nobody    string                // an id of its form that no container has; empty: "nosuch"
+	comm      string                // of process 1 inside; empty: "init"
+	startExit int                   // of a start that fails; 0: 1
+	killsDead bool                  // killing what does not run is no error for it
+	away      func(*testing.T) bool // has its tests run on a host of their own, and tells so; nil: they run here
 	cannot    cannot
 }
 
@@ -73,6 +74,7 @@ func engines() []subject {
 		{name: "virtuozzo", yard: newVirtuozzoYard, broken: health.Broken, gone: health.Removed, marks: true, nobody: "00000000-0000-0000-0000-000000000000",
 			links: func(yard) []string { return []string{"vzbr0", "venet0"} }, comm: hostComm(), startExit: 255, killsDead: true},
 		{name: "lxd", yard: newLXDYard, gone: health.Removed, marks: true, links: func(y yard) []string { return []string{y.(*lxdYard).Bridge()} }},
+		{name: "nspawn", away: nspawnAway, yard: newNspawnYard, broken: health.Broken, gone: health.Removed, marks: true, links: func(yard) []string { return []string{"br0"} }, killsDead: true},
 		{name: "custom by lines", yard: newLXCYard(openLines), broken: health.Missing, gone: health.Missing, option: "--help"},
 		{name: "custom by JSON", yard: newLXCYard(openJSON), broken: health.Broken, gone: health.Missing, marks: true, option: "--help"},
 		{name: "libvirt lxc", yard: newLibvirtYard("lxc"), broken: health.Missing, gone: health.Removed, marks: true, option: "--help", comm: "web",
@@ -99,6 +101,9 @@ func TestConformance(t *testing.T) {
 	for _, e := range slices.Concat(engines(), farEngines()) {
 		t.Run(e.name, func(t *testing.T) {
 			t.Parallel()
+			if e.away != nil && e.away(t) {
+				return
+			}
 			y := e.yard(t)
 			conform(t, e, y.Open(t), y)
 		})

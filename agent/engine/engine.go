@@ -69,6 +69,7 @@ func kinds() []kind {
 		{name: "openvz", discover: discoverOpenVZ, open: openOpenVZ},
 		{name: "lxd", discover: discoverLXD, open: openLXD, covers: dialectLXD().covers()},
 		{name: "incus", discover: discoverIncus, open: openIncus, covers: dialectIncus().covers()},
+		{name: "nspawn", discover: discoverNspawn, open: openNspawn},
 		{name: "docker", discover: discoverDocker, open: openDocker},
 		{name: "podman", discover: discoverPodman, open: openPodman},
 		{name: "libvirt", discover: discoverLibvirt, open: openLibvirt},

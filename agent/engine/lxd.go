@@ -75,13 +75,13 @@ type lxd struct {
 	mu      sync.Mutex
 	known   map[string]*lxdEntry // by id
 	told    map[string]lxdTold   // by id: what bears on why one ended
-	ours    map[string]lxdOurs   // by id: what we ordered
-	away    map[string]string    // by id: the other cluster member that it is on
-	member  string               // what the cluster calls this host; empty: not asked
-	hung    string               // not empty: the list has to do without states, and why
-	heard   chan struct{}        // closed at the next event
-	stream  int                  // how many follow the events now
-	bridges map[string]bool      // the networks that were once seen as bridges of this host
+	ours    orders
+	away    map[string]string // by id: the other cluster member that it is on
+	member  string            // what the cluster calls this host; empty: not asked
+	hung    string            // not empty: the list has to do without states, and why
+	heard   chan struct{}     // closed at the next event
+	stream  int               // how many follow the events now
+	bridges map[string]bool   // the networks that were once seen as bridges of this host
 }
 
 // An lxdEntry is what is remembered of one container between two questions.
@@ -122,7 +122,7 @@ func lxdTool(s Spec, r Runner, d lxdDialect) (*tool, error) {
 func newLXD(s Spec, r Runner, d lxdDialect) *lxd {
 	l := &lxd{
 		base: base{spec: s, run: r}, lxdDialect: d, home: d.homes[0], known: map[string]*lxdEntry{}, told: map[string]lxdTold{},
-		ours: map[string]lxdOurs{}, away: map[string]string{}, heard: make(chan struct{}), bridges: map[string]bool{},
+		away: map[string]string{}, heard: make(chan struct{}), bridges: map[string]bool{},
 	}
 	if s.Path != "" {
 		l.home = filepath.Clean(s.Path)

@@ -19,30 +19,19 @@ type lxdTold struct {
 	at time.Time // by the daemon's clock, as is the time of the last start
 }
 
-// An lxdOurs is a stop or restart that we ordered: it is no person's. until is zero while it is at work.
-type lxdOurs struct{ from, until time.Time }
-
-// wasOurs tells whether something that happened then, by the daemon's clock, was ordered by us. The caller holds mu.
+// wasOurs tells whether something that happened then, by the daemon's clock, was ordered by us.
 func (l *lxd) wasOurs(id string, at time.Time) bool {
-	o, slack := l.ours[id], 2*time.Second
+	slack := 2 * time.Second
 	if l.far() {
 		slack = time.Minute // that host's clock may be another
 	}
-	return !o.from.IsZero() && !at.Before(o.from.Add(-slack)) && (o.until.IsZero() || !at.After(o.until.Add(slack)))
+	return l.ours.covers(id, at, slack)
 }
 
-func (l *lxd) begin(_ context.Context, c call) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.ours[c.id] = lxdOurs{from: time.Now()}
-}
+func (l *lxd) begin(_ context.Context, c call) { l.ours.begin(c.id) }
 
 func (l *lxd) end(ctx context.Context, c call, a *Answer) {
-	l.mu.Lock()
-	o := l.ours[c.id]
-	o.until = time.Now()
-	l.ours[c.id] = o
-	l.mu.Unlock()
+	l.ours.end(c.id)
 	l.cause(ctx, c, a)
 }
 

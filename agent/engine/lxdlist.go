@@ -72,7 +72,7 @@ func (l *lxd) forget(all []lxdInstance) {
 		if !listed[id] {
 			delete(l.known, id)
 			delete(l.told, id)
-			delete(l.ours, id)
+			l.ours.forget(id)
 		}
 	}
 }

@@ -180,8 +180,11 @@ type Ran struct {
 
 // Exec runs a command in the host, for a minute at most, with nothing of this
 // machine's environment. It is not in a unit: as by a person in a shell.
-func (s *Systemd) Exec(argv ...string) Ran {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+func (s *Systemd) Exec(argv ...string) Ran { return s.ExecFor(time.Minute, argv...) }
+
+// ExecFor is [Systemd.Exec] of what may take longer.
+func (s *Systemd) ExecFor(limit time.Duration, argv ...string) Ran {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	head := []string{"-P", s.outer.Path(), "-n", hostName, "--clear-env",
 		"-v", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "-v", "HOME=/root", "--"}

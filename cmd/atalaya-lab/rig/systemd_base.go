@@ -10,10 +10,10 @@ import (
 
 // baseVersion changes whenever what is put into the base root changes, so that an
 // older cached one is not used.
-const baseVersion = "systemd-root-1"
+const baseVersion = "systemd-root-2"
 
-// basePackages make a Debian 12 on which an agent runs and LXC nests.
-const basePackages = "systemd,systemd-sysv,dbus,iproute2,lxc,busybox-static,procps,ca-certificates"
+// basePackages make a Debian 12 on which an agent runs, and LXC and systemd-nspawn nest.
+const basePackages = "systemd,systemd-sysv,dbus,iproute2,lxc,busybox-static,procps,ca-certificates,systemd-container"
 
 // masked would only wait for devices, terminals and networks that a container has not.
 var masked = []string{
