@@ -176,7 +176,12 @@ func (c *Call) pveExec() int {
 // pveMonitor is lxc-start -F -n ID, as pve-container@.service runs it.
 func pveMonitor(c *Call) int {
 	id := c.Args[2]
-	l, err := net.Listen("unix", "@/var/lib/lxc/"+id+"/command")
+	var l net.Listener
+	var err error
+	Wait(5*time.Second, func() bool { // the monitor of the life before may only just be ending
+		l, err = net.Listen("unix", "@/var/lib/lxc/"+id+"/command")
+		return err == nil
+	})
 	c.must(err)
 	defer l.Close()
 	init := exec.Command("/bin/sleep", "1800")
