@@ -67,12 +67,12 @@ func kinds() []kind {
 		{name: "proxmox", discover: discoverProxmox, open: openProxmox, covers: []Spec{{Engine: "lxc", Path: pveLXCPath}}},
 		{name: "virtuozzo", discover: discoverVirtuozzo, open: openVirtuozzo, covers: []Spec{{Engine: "libvirt"}}}, // its VMs are libvirt's, and the dispatcher's
 		{name: "openvz", discover: discoverOpenVZ, open: openOpenVZ},
-		{name: "lxd", discover: discoverLXD, open: openLXD, covers: dialectLXD().covers()},
 		{name: "incus", discover: discoverIncus, open: openIncus, covers: dialectIncus().covers()},
-		{name: "nspawn", discover: discoverNspawn, open: openNspawn},
+		{name: "lxd", discover: discoverLXD, open: openLXD, covers: dialectLXD().covers()},
+		{name: "libvirt", discover: discoverLibvirt, open: openLibvirt},
 		{name: "docker", discover: discoverDocker, open: openDocker},
 		{name: "podman", discover: discoverPodman, open: openPodman},
-		{name: "libvirt", discover: discoverLibvirt, open: openLibvirt},
+		{name: "nspawn", discover: discoverNspawn, open: openNspawn},
 		{name: "lxc", discover: discoverLXC, open: openLXC},
 	}
 }
