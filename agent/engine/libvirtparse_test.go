@@ -58,6 +58,22 @@ func TestVirtListOfVMs(t *testing.T) {
 	}
 }
 
+// Of names that begin alike, and hold what follows a name, the longest is meant.
+func TestVirtTableOfOddNames(t *testing.T) {
+	names := []virtNamed{{"1", "a  running"}, {"2", "a"}, {"3", "running"}}
+	for range 2 {
+		got, err := parseVirtTable(" Id   Name         State\n-------------------------\n 7    a  running   paused\n 8    a            running\n -    running      shut off\n", names)
+		want := map[string]virtSaid{"a  running": {"7", "paused", ""}, "a": {"8", "running", ""}, "running": {"-", "shut off", ""}}
+		if err != nil || !maps.Equal(got, want) {
+			t.Errorf("%+v, %v", got, err)
+		}
+		slices.Reverse(names)
+	}
+	if got, err := parseVirtTable("garbage\n", names); err == nil {
+		t.Errorf("%+v", got)
+	}
+}
+
 // A list that is cut anywhere is no list. What is cut behind the last mark has lost nothing.
 func TestVirtListThatIsCut(t *testing.T) {
 	whole := strings.TrimRight(virtFixture(t, "list-lxc.txt"), "\n") + "\n"

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -26,16 +27,23 @@ func TestLibvirtContainers(t *testing.T) {
 	}
 	t.Run("one process a list", func(t *testing.T) { virtCosts(t, r.With(t)) })
 	t.Run("who stopped it", func(t *testing.T) { virtIntents(t, r.With(t)) })
+	t.Run("how it is asked to end", func(t *testing.T) { virtStops(t, r.With(t)) })
 	t.Run("names", func(t *testing.T) { virtNames(t, r.With(t)) })
 	t.Run("events", func(t *testing.T) { virtEvents(t, r.With(t)) })
+	t.Run("what an event tells of", func(t *testing.T) { virtDirt(t, r.With(t)) })
 	t.Run("a changed definition", func(t *testing.T) { virtChanges(t, r.With(t)) })
 	t.Run("a killed controller", func(t *testing.T) { virtOrphans(t, r.With(t)) })
 	t.Run("the daemon", func(t *testing.T) { virtDaemon(t, r.With(t)) })
 }
 
-func virtCosts(t *testing.T, r *rig.Libvirt) {
+// virtSpeak has the host speak to both, so that their addresses are known and are not asked for again.
+func virtSpeak(r *rig.Libvirt) {
 	r.WaitHTTP("web1", 20*time.Second)
 	r.WaitHTTP("web2", 20*time.Second)
+}
+
+func virtCosts(t *testing.T, r *rig.Libvirt) {
+	virtSpeak(r)
 	i, w := libvirtOpen(t, r, 0)
 	processes := func() int64 {
 		before := w.reads.Load()
@@ -77,9 +85,37 @@ func virtIntents(t *testing.T, r *rig.Libvirt) {
 		t.Errorf("a person destroyed the life after the one that we ended: %+v", s)
 	}
 	r.Start("web2")
+	if a := i.Do(context.Background(), health.VerbStop, "web2", 20*time.Second); a.Err != "" {
+		t.Fatal(a.Err)
+	}
+	if s := look(t, i, "web2"); s.State != health.Stopped || s.OnPurpose != "" {
+		t.Errorf("stopped by us: %+v", s)
+	}
+	r.Start("web2")
 	r.Kill9("web2")
 	eventually(t, "web2 is off", func() bool { s := look(t, i, "web2"); return s.State == health.Stopped && s.OnPurpose == "" })
 	r.Start("web2")
+}
+
+// An init that takes SIGTERM for a reboot is asked by the signal that it takes for a poweroff, and one that takes none is
+// awaited and then told of.
+func virtStops(t *testing.T, r *rig.Libvirt) {
+	i, _ := libvirtOpen(t, r, 0)
+	r.Make("busybox", rig.LibvirtOptions{Init: "/sbin/init"})
+	r.Make("deaf", rig.LibvirtOptions{Init: "/bin/httpd", Args: []string{"-f", "-p", "80"}})
+	for name, heard := range map[string]bool{"busybox": true, "deaf": false} {
+		r.Start(name)
+		list(t, i)
+		eventually(t, name+" serves", func() bool {
+			_, err := os.Stat(fmt.Sprintf("/proc/%d/root/proc/1", r.InitPID(name)))
+			return err == nil
+		})
+		a := i.Do(context.Background(), health.VerbStop, name, map[bool]time.Duration{true: 30 * time.Second, false: time.Second}[heard])
+		if (a.Err == "") != heard || heard != (look(t, i, name).State == health.Stopped) {
+			t.Errorf("stop of %s: %+v; now %+v", name, a, look(t, i, name))
+		}
+		r.Remove(name)
+	}
 }
 
 // A name may hold anything but a slash, and one that is a number is another's id to virsh.
@@ -112,6 +148,7 @@ func virtNames(t *testing.T, r *rig.Libvirt) {
 }
 
 func virtEvents(t *testing.T, r *rig.Libvirt) {
+	virtSpeak(r)
 	i, w := libvirtOpen(t, r, 0)
 	list(t, i)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -131,8 +168,40 @@ func virtEvents(t *testing.T, r *rig.Libvirt) {
 	r.Make("new", rig.LibvirtOptions{})
 	eventually(t, "an event of what is not known yet", func() bool { return heard("") })
 	r.Remove("new")
+	list(t, i)
+	cancel()
+	<-ended
+	steady := w.reads.Load()
+	if list(t, i); w.reads.Load()-steady != 1 {
+		t.Error("the list is not steady")
+	}
+}
+
+// A container that was suspended and resumed between two lists runs in both of them; only an event tells that it is to be
+// asked about.
+func virtDirt(t *testing.T, r *rig.Libvirt) {
+	virtSpeak(r)
+	i, w := libvirtOpen(t, r, 0)
+	list(t, i)
+	ctx, cancel := context.WithCancel(context.Background())
+	var once sync.Once
+	heard, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = i.Events(ctx, func(string) { once.Do(func() { close(heard) }) })
+	}()
+	eventually(t, "an event", func() bool {
+		_, _ = r.Try("suspend", "web2")
+		_, _ = r.Try("resume", "web2")
+		select {
+		case <-heard:
+			return true
+		default:
+			return false
+		}
+	})
 	before := w.reads.Load()
-	if find(t, list(t, i), "web2"); w.reads.Load()-before != 2 {
+	if list(t, i); w.reads.Load()-before != 2 {
 		t.Error("what an event told of was not asked for")
 	}
 	cancel()
@@ -140,6 +209,7 @@ func virtEvents(t *testing.T, r *rig.Libvirt) {
 }
 
 func virtChanges(t *testing.T, r *rig.Libvirt) {
+	virtSpeak(r)
 	i, _ := libvirtOpen(t, r, 0)
 	was := find(t, list(t, i), "web2")
 	r.Virsh("autostart", "web2")
@@ -238,6 +308,14 @@ func TestLibvirtVMs(t *testing.T) {
 	if s := look(t, i, "web1"); s.State != health.Running || s.Lock != nil {
 		t.Errorf("restored: %+v", s)
 	}
+	if a := i.Do(context.Background(), health.VerbStop, "web1", time.Minute); a.Err != "" {
+		t.Fatal(a.Err)
+	}
+	if s := look(t, i, "web1"); s.State != health.Stopped || s.OnPurpose != "" {
+		t.Errorf("powered off because we asked: %+v", s)
+	}
+	r.Start("web1")
+	r.WaitHTTP("web1", time.Minute)
 	r.Virsh("shutdown", "web1")
 	awaitState(t, i, "web1", health.Stopped)
 	if s := find(t, list(t, i), "web1"); s.OnPurpose == "" {

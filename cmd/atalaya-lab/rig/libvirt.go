@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,10 +37,12 @@ type libvirtInstallation struct {
 // LibvirtOptions say what a domain is like.
 type LibvirtOptions struct {
 	Autostart bool
-	Failing   bool   // its start fails
-	Fill      bool   // a VM that writes to a disk behind which there is no room
-	Devices   string // further XML of its devices
-	Raw       string // further XML of the domain
+	Failing   bool     // its start fails
+	Init      string   // of a container, another than the rig's own
+	Args      []string // of that init
+	Fill      bool     // a VM that writes to a disk behind which there is no room
+	Devices   string   // further XML of its devices
+	Raw       string   // further XML of the domain
 }
 
 // NewLibvirt starts a libvirtd for the "lxc" or the "qemu" driver.
@@ -301,12 +304,16 @@ func (v *Libvirt) xml(name string, o LibvirtOptions) string {
 	a := v.addrs[name].As4()
 	nic := fmt.Sprintf("<interface type='bridge'><source bridge='%s'/><mac address='52:54:00:d5:%02x:%02x'/>%%s</interface>", v.Bridge(), a[2], a[3])
 	if v.driver == "lxc" {
-		init := "/sbin/web"
+		init := cmp.Or(o.Init, "/sbin/web")
 		if o.Failing {
 			init = "/bin/nosuch"
 		}
+		init = "<init>" + init + "</init>"
+		for _, a := range o.Args {
+			init += "<initarg>" + a + "</initarg>"
+		}
 		return fmt.Sprintf("<domain type='lxc'><name>%s</name><memory unit='MiB'>32</memory><vcpu>1</vcpu>"+
-			"<os><type>exe</type><init>%s</init><initenv name='IP'>%s</initenv></os>"+
+			"<os><type>exe</type>%s<initenv name='IP'>%s</initenv></os>"+
 			"<on_poweroff>destroy</on_poweroff><on_reboot>restart</on_reboot><on_crash>destroy</on_crash>%s"+
 			"<devices><emulator>/usr/lib/libvirt/libvirt_lxc</emulator><filesystem type='mount'><source dir='%s'/><target dir='/'/></filesystem>"+
 			"%s<console type='pty'/>%s</devices></domain>\n", name, init, v.addrs[name], o.Raw, v.rootfs(), fmt.Sprintf(nic, ""), o.Devices)
