@@ -224,11 +224,9 @@ func virtChanges(t *testing.T, r *rig.Libvirt) {
 // second one beside it.
 func virtOrphans(t *testing.T, r *rig.Libvirt) {
 	i, _ := libvirtOpen(t, r, 0)
-	init, controller := find(t, list(t, i), "web2").Init, r.ControllerPID("web2")
+	init := find(t, list(t, i), "web2").Init
 	r.KillDaemon()
-	if err := syscall.Kill(controller, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
+	r.KillController("web2")
 	r.StartDaemon()
 	eventually(t, "libvirt calls it off", func() bool { return strings.HasPrefix(r.Virsh("domstate", "web2"), "shut off") })
 	other, _ := libvirtOpen(t, r, 0) // never saw it run

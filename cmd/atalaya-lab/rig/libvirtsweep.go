@@ -18,7 +18,9 @@ func endLibvirt(dir string) error {
 	if _, err := os.Stat(filepath.Join(dir, "libvirt")); err != nil {
 		return nil
 	}
-	var cgroups []string
+	written, _ := os.ReadFile(filepath.Join(dir, "libvirt/cgroups"))
+	cgroups := strings.Fields(string(written))
+	var ended []int
 	gone := poll(20*time.Second, func() bool {
 		left := false
 		for _, p := range processes() {
@@ -26,6 +28,7 @@ func endLibvirt(dir string) error {
 				continue
 			}
 			left = true
+			ended = append(ended, p.pid)
 			cgroups = append(cgroups, cgroupsOf(p.pid)...)
 			thaw(p.pid)
 			_ = syscall.Kill(p.pid, syscall.SIGCONT)
@@ -33,6 +36,11 @@ func endLibvirt(dir string) error {
 		}
 		return !left
 	})
+	slices.Sort(ended)
+	for _, pid := range slices.Compact(ended) { // one may have been killed before it was in the cgroup that it had made
+		made, _ := filepath.Glob(fmt.Sprintf("/sys/fs/cgroup/*/machine/lxc-%d-*.libvirt-lxc", pid))
+		cgroups = append(cgroups, made...)
+	}
 	slices.Sort(cgroups)
 	for _, c := range slices.Compact(cgroups) {
 		if strings.Contains(c, ".libvirt-lxc") {
