@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -128,6 +129,7 @@ func (h *hands) close(j job, act health.Action) {
 	if r == nil {
 		return
 	}
+	h.await(j) // or it takes what the round before it has yet to seal
 	c := h.dossier(act.Case).take(nil)
 	h.forget(act.Case)
 	if c == nil {
@@ -146,21 +148,31 @@ func (h *hands) forget(id string) {
 	delete(h.lines, id)
 }
 
+// await waits until the parts of the case that were ordered before this one are sealed, ten seconds at most.
+func (h *hands) await(j job) {
+	if j.turn == nil {
+		return
+	}
+	limit := time.NewTimer(10 * time.Second)
+	defer limit.Stop()
+	select {
+	case <-j.turn:
+	case <-limit.C:
+	}
+}
+
 // seal writes the bundle, records it, and lets the alerts go that waited for it.
 func (h *hands) seal(j job, act health.Action, c *evidence.Capture) {
+	h.await(j)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(h.ctx), 10*time.Second)
 	defer cancel()
-	if j.turn != nil {
-		select {
-		case <-j.turn:
-		case <-ctx.Done():
-		}
-	}
 	sealed, err := c.Seal(ctx, h.report(j))
 	if err != nil {
 		h.a.log.Error("the evidence could not be sealed", "container", j.ref.String(), "incident", act.Case, "err", err)
 		return
 	}
+	ctx, cancel = context.WithTimeout(context.WithoutCancel(h.ctx), 10*time.Second) // others may have been sealed before it
+	defer cancel()
 	h.keep(ctx, act.Case, j.told, sealed)
 }
 
@@ -237,7 +249,7 @@ func (h *hands) words(j job, after bool) []evidence.Item {
 }
 
 // probeFile is the file of a bundle in which is what a failing probe saw.
-func probeFile(probe string) string { return "probes-" + probe + ".txt" }
+func probeFile(probe string) string { return "probes-" + strings.ReplaceAll(probe, ":", "_") + ".txt" }
 
 // report is what REPORT.txt says.
 func (h *hands) report(j job) evidence.Report {

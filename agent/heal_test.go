@@ -20,6 +20,7 @@ func TestAKilledContainerIsStarted(t *testing.T) {
 	l := newRig(t, rig.LXCOptions{N: 2, RandomMAC: true})
 	p := planFor(t, l)
 	p.Web = true
+	p.Poll = 5 * time.Second // the kernel's notice comes first, on a busy machine too
 	r := p.start(t)
 	r.up("lxc/web1", "lxc/web2")
 	was := of(r.view(), "lxc/web1").Init

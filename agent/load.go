@@ -24,6 +24,18 @@ func (a *Agent) takeOver(ctx context.Context) error {
 	a.loaded = loaded
 	a.clock = newClock(loaded.LastAt)
 	a.lastRun.Store(time.Now().UnixNano())
+	for _, in := range a.inst { // for the first list: what it lacks must not pass for removed where something else is mounted
+		known := []health.Ref{}
+		for _, s := range loaded.States {
+			if s.Ref.Engine == in.ref.Engine && s.Ref.Instance == in.ref.Instance {
+				known = append(known, s.Ref)
+			}
+		}
+		in.all.Store(&known)
+		if home := loaded.Meta[homeKey(in)]; home != "" {
+			in.home.Store(&home)
+		}
+	}
 	return nil
 }
 
@@ -43,11 +55,6 @@ func (a *Agent) load(ctx context.Context) {
 		var h health.Hold
 		if err := json.Unmarshal([]byte(v), &h); err == nil && h.Until.After(a.clock.now()) {
 			a.holdAll = &h
-		}
-	}
-	for _, in := range a.inst {
-		if v := loaded.Meta[homeKey(in)]; v != "" {
-			in.home.Store(&v)
 		}
 	}
 	waits := map[string]Leftover{}
@@ -156,7 +163,7 @@ func (t *turn) swap(s Settings) {
 		}
 		seen := g.sight
 		seen.Ref, seen.Name = g.ref, g.name()
-		g.setup = s.Setup(seen)
+		g.setup = t.setup(seen)
 		if g.setup.Ignore {
 			t.ignore(g)
 			continue

@@ -4,7 +4,6 @@ import (
 	"container/heap"
 	"context"
 	"hash/fnv"
-	"slices"
 	"sync"
 	"time"
 
@@ -32,7 +31,9 @@ type prober struct {
 	targets map[health.Ref]*target
 	queue   queue
 	began   time.Time
-	ready   []aimed // due, and not begun; those in a hurry first
+	ready   []aimed // due, and not begun
+	urgent  []aimed // the same, of those in a hurry
+	turns   int     // what was begun: every second one may be of those in no hurry
 	workers int
 }
 
@@ -201,16 +202,17 @@ func (p *prober) dispatch(ctx context.Context, now time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	hurried, until := p.takeDue(now)
-	if len(p.ready) == 0 {
+	waiting := len(p.ready) + len(p.urgent)
+	if waiting == 0 {
 		return until
 	}
 	more := max(1, hurried, p.workers)
-	more = max(0, min(more, len(p.ready), p.atOnce-p.workers))
+	more = max(0, min(more, waiting, p.atOnce-p.workers))
 	for range more {
 		p.workers++
 		p.wg.Go(func() { p.work(ctx) })
 	}
-	if p.workers < p.atOnce && more < len(p.ready) {
+	if p.workers < p.atOnce && more < waiting {
 		return min(until, slack)
 	}
 	return until
@@ -230,7 +232,7 @@ func (p *prober) takeDue(now time.Time) (hurried int, until time.Duration) {
 		d := aimed{r.target, r, r.seq}
 		if r.hurry > 0 {
 			hurried++
-			p.ready = slices.Insert(p.ready, 0, d)
+			p.urgent = append(p.urgent, d)
 		} else {
 			p.ready = append(p.ready, d)
 		}
@@ -241,11 +243,31 @@ func (p *prober) takeDue(now time.Time) (hurried int, until time.Duration) {
 	return hurried, p.queue[0].due.Sub(now)
 }
 
+// pick takes what is to be run next: what is in a hurry, but a host full of what will not come back must not keep the others
+// from being probed.
+func (p *prober) pick() (d aimed, ok bool) {
+	from := &p.urgent
+	if p.turns++; len(p.urgent) == 0 || len(p.ready) > 0 && p.turns%2 == 0 {
+		from = &p.ready
+	}
+	if len(*from) == 0 {
+		return d, false
+	}
+	d = (*from)[0]
+	*from = (*from)[1:]
+	return d, true
+}
+
 // work runs what is ready, one after the other, until nothing is.
 func (p *prober) work(ctx context.Context) {
 	for {
 		p.mu.Lock()
-		if len(p.ready) == 0 || p.workers > p.atOnce || ctx.Err() != nil {
+		var d aimed
+		more := p.workers <= p.atOnce && ctx.Err() == nil
+		if more {
+			d, more = p.pick()
+		}
+		if !more {
 			p.workers--
 			last := p.workers == 0
 			p.mu.Unlock()
@@ -254,8 +276,6 @@ func (p *prober) work(ctx context.Context) {
 			}
 			return
 		}
-		d := p.ready[0]
-		p.ready = p.ready[1:]
 		p.mu.Unlock()
 		p.probe(ctx, d)
 	}

@@ -23,7 +23,8 @@ func (t *turn) owners(in *instance) map[health.Process]*guest {
 // gives way.
 func (t *turn) shadowed(in *instance, s health.Sighting, owners map[health.Process]*guest) bool {
 	if by, ok := t.shadows[s.Ref]; ok {
-		if t.guests[by] != nil {
+		high := t.guests[by]
+		if high != nil && (s.State != health.Running || s.Init.PID == 0 || s.Init == high.state.Init) {
 			return true
 		}
 		delete(t.shadows, s.Ref)

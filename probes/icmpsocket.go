@@ -68,15 +68,23 @@ func sockaddr(addr netip.Addr) syscall.Sockaddr {
 	}
 	to := &syscall.SockaddrInet6{Addr: addr.As16()}
 	if zone := addr.Zone(); zone != "" {
-		if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
-			to.ZoneId = uint32(n)
-			return to
-		}
-		link, err := net.InterfaceByName(zone)
-		if err != nil {
+		index, ok := zoneIndex(zone)
+		if !ok {
 			return nil
 		}
-		to.ZoneId = uint32(link.Index)
+		to.ZoneId = index
 	}
 	return to
+}
+
+// zoneIndex gives the number of the interface that a zone names, or is.
+func zoneIndex(zone string) (uint32, bool) {
+	if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
+		return uint32(n), true
+	}
+	link, err := net.InterfaceByName(zone)
+	if err != nil {
+		return 0, false
+	}
+	return uint32(link.Index), true
 }

@@ -3,7 +3,6 @@ package probes
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"syscall"
@@ -49,11 +48,11 @@ func connectTo(fd int, to netip.AddrPort) error {
 	}
 	sa := &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}
 	if zone := to.Addr().Zone(); zone != "" {
-		i, err := net.InterfaceByName(zone)
-		if err != nil {
-			return unsure{fmt.Errorf("interface %q of the address: %w", zone, err)}
+		index, ok := zoneIndex(zone)
+		if !ok {
+			return unsure{fmt.Errorf("the host has no interface %q", zone)}
 		}
-		sa.ZoneId = uint32(i.Index)
+		sa.ZoneId = index
 	}
 	return unix.Connect(fd, sa)
 }
@@ -71,7 +70,11 @@ func answered(ctx context.Context, f *os.File) error {
 	var said error
 	waited := raw.Write(func(fd uintptr) bool {
 		polled := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
-		if n, _ := unix.Poll(polled, 0); n == 0 {
+		n, err := unix.Poll(polled, 0)
+		for err == unix.EINTR {
+			n, err = unix.Poll(polled, 0)
+		}
+		if n <= 0 {
 			return false
 		}
 		code, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)

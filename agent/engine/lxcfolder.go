@@ -66,11 +66,7 @@ func (l *lxc) folder(name string) (f lxcFolder, ok bool) {
 
 // place tells the lxcpath from another folder that is mounted over it.
 func (l *lxc) place() string {
-	var st unix.Stat_t
-	if err := unix.Stat(l.path, &st); err != nil {
-		return ""
-	}
-	return fmt.Sprintf("%d:%d", st.Dev, st.Ino)
+	return folderMark(l.path) // and not its device: btrfs and ZFS have another one at every mount
 }
 
 // defined tells whether the container's config is still there.

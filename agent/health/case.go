@@ -93,8 +93,12 @@ func (m *machine) alert(why string, barred bool) {
 // it: when the reason is gone, it is looked at again.
 func (m *machine) rest(ph Phase, why string) {
 	if ph == Off || ph == New {
-		if ph == Off && (m.news || m.onRecord() && m.s.Case != nil) && m.s.Incident == nil {
+		fresh := m.onRecord() && m.s.Case != nil && m.s.ToldOff != m.s.OnPurpose
+		if ph == Off && (m.news || fresh) && m.s.Incident == nil {
 			m.do(Action{Kind: DoTell, Reason: why})
+		}
+		if ph == Off && m.onRecord() {
+			m.s.ToldOff = m.s.OnPurpose
 		}
 		m.endCase(why)
 	}

@@ -24,10 +24,10 @@ func (m *machine) learn(g Sighting) {
 	if g.Autostart != Maybe {
 		m.s.Autostart = g.Autostart
 	}
-	m.s.Lock, m.s.Supervisor, m.s.Finished, m.s.OnPurpose = copied(g.Lock), g.Supervisor, g.Finished, g.OnPurpose
-	if g.OnPurpose != "" && m.s.Host.Going {
-		m.s.Overruled = true // the host's shutdown, or its engine's, asked each of them to stop
+	if g.OnPurpose != "" && m.s.OnPurpose == "" && m.s.Host.Going {
+		m.s.Overruled = true // the host's shutdown, or its engine's, asked each that still ran to stop
 	}
+	m.s.Lock, m.s.Supervisor, m.s.Finished, m.s.OnPurpose = copied(g.Lock), g.Supervisor, g.Finished, g.OnPurpose
 	m.s.Overruled = m.s.Overruled && (g.State != Running || m.s.Phase == Stopping) // the next stop is another one
 	m.life(g)
 	m.s.RunState, m.s.Detail = g.State, g.Detail
@@ -61,7 +61,7 @@ func (m *machine) lifeBegins(init Process) {
 	if m.s.Init.PID != 0 {
 		m.s.Dead = m.s.Init
 	}
-	m.s.Init, m.s.Life, m.s.Ran, m.s.Absent, m.s.Actor, m.s.Overruled = init, m.at, true, false, nil, false
+	m.s.Init, m.s.Life, m.s.Ran, m.s.Absent, m.s.Actor, m.s.Overruled, m.s.ToldOff = init, m.at, true, false, nil, false, ""
 	for name, ps := range m.s.Probes {
 		m.s.Probes[name] = ProbeState{Seq: ps.Seq, Ever: ps.Ever}
 	}
@@ -122,7 +122,7 @@ func missingFrom(old, now []string) []string {
 func (m *machine) order(o Order) {
 	switch o.Kind {
 	case OrderWant:
-		m.s.Want, m.s.WantBy, m.s.Actor, m.s.Absent, m.s.Overruled = Yes, o.By, nil, false, true
+		m.s.Want, m.s.WantBy, m.s.Actor, m.s.Absent, m.s.Overruled = Yes, o.By, nil, false, m.s.RunState != Running
 		m.s.Granted = m.s.RunState == Stopped // a person's word is worth an attempt of its own
 		m.hope("wanted, by " + o.By)
 		fresh := m.s.Case == nil

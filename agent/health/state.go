@@ -55,6 +55,7 @@ type State struct {
 	Finished   bool     `json:"finished,omitempty"`
 	OnPurpose  string   `json:"on_purpose,omitempty"` // stopped, and the engine has on record who wanted it
 	Overruled  bool     `json:"overruled,omitempty"`  // that stop was ours, or a person wants it running since
+	ToldOff    string   `json:"told_off,omitempty"`   // the OnPurpose that people were told of
 
 	// What is known of its lives.
 	Ran    bool      `json:"ran,omitempty"`          // this agent has seen it running here
@@ -158,7 +159,7 @@ func (s State) Same(t State) bool {
 func (s State) sameWord(t State) bool {
 	return s.Ref == t.Ref && s.Name == t.Name && s.Mark == t.Mark && s.RunState == t.RunState && s.Detail == t.Detail &&
 		s.Init == t.Init && s.Autostart == t.Autostart && s.Config == t.Config && sameValue(s.Lock, t.Lock) &&
-		s.Supervisor == t.Supervisor && s.Finished == t.Finished && s.OnPurpose == t.OnPurpose && s.Overruled == t.Overruled && s.Ran == t.Ran && s.Life.Equal(t.Life) && s.Dead == t.Dead &&
+		s.Supervisor == t.Supervisor && s.Finished == t.Finished && s.OnPurpose == t.OnPurpose && s.Overruled == t.Overruled && s.ToldOff == t.ToldOff && s.Ran == t.Ran && s.Life.Equal(t.Life) && s.Dead == t.Dead &&
 		s.Boot == t.Boot && s.Absent == t.Absent && s.Fresh.Equal(t.Fresh) && s.Clear.Equal(t.Clear)
 }
 
