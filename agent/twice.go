@@ -46,4 +46,4 @@ func (t *turn) shadowed(in *instance, s health.Sighting, owners map[health.Proce
 }
 
 // rank is how high an engine stands: the lower the number.
-func (in *instance) rank() int { return in.Instance.Rank() }
+func (in *instance) rank() int { return in.Rank() }

@@ -2,6 +2,7 @@ package probes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -21,10 +22,10 @@ func knock(ctx context.Context, to netip.AddrPort) error {
 		return err
 	}
 	err = connectTo(fd, to)
-	if err == unix.EINPROGRESS { // always: what is answered meanwhile waits until the call lets go of the socket
+	if errors.Is(err, unix.EINPROGRESS) { // always: what is answered meanwhile waits until the call lets go of the socket
 		err = connectTo(fd, to)
 	}
-	if err != unix.EALREADY {
+	if !errors.Is(err, unix.EALREADY) {
 		_ = unix.Close(fd)
 		return sysErr("connect", err)
 	}
@@ -71,7 +72,7 @@ func answered(ctx context.Context, f *os.File) error {
 	waited := raw.Write(func(fd uintptr) bool {
 		polled := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
 		n, err := unix.Poll(polled, 0)
-		for err == unix.EINTR {
+		for errors.Is(err, unix.EINTR) {
 			n, err = unix.Poll(polled, 0)
 		}
 		if n <= 0 {
@@ -92,7 +93,7 @@ func answered(ctx context.Context, f *os.File) error {
 
 // sysErr keeps errors that are none of a system call as they are.
 func sysErr(call string, err error) error {
-	if _, ok := err.(syscall.Errno); ok {
+	if _, ok := errors.AsType[syscall.Errno](err); ok {
 		return os.NewSyscallError(call, err)
 	}
 	return err

@@ -130,8 +130,7 @@ func (l *lxd) here(ctx context.Context, all []lxdInstance) ([]lxdInstance, error
 		named = named || string(in.Location) == member
 	}
 	if clustered && !named { // not asked yet, renamed, or nothing is here
-		var err error
-		if member, err = l.askMember(ctx); err != nil {
+		if err := l.askMember(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -154,19 +153,19 @@ func (l *lxd) elsewhere(in lxdInstance) bool {
 }
 
 // askMember asks what the cluster calls this host.
-func (l *lxd) askMember(ctx context.Context) (string, error) {
+func (l *lxd) askMember(ctx context.Context) error {
 	t, err := l.ask(ctx, l.query("/1.0"))
 	if err != nil {
-		return "", fmt.Errorf("ask which member of the cluster this is: %w", lxdError(t, err))
+		return fmt.Errorf("ask which member of the cluster this is: %w", lxdError(t, err))
 	}
 	name, err := parseLXDServer(t.Stdout)
 	if err != nil {
-		return "", err
+		return err
 	}
 	l.mu.Lock()
 	l.member = name
 	l.mu.Unlock()
-	return name, nil
+	return nil
 }
 
 // lxdError puts the daemon's own words to an error.

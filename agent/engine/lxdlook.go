@@ -97,7 +97,7 @@ func (l *lxd) lookElsewhere(ctx context.Context, in lxdInstance) (health.Sightin
 	mine := string(in.Location) == l.member
 	l.mu.Unlock()
 	if !mine {
-		if _, err := l.askMember(ctx); err != nil {
+		if err := l.askMember(ctx); err != nil {
 			return health.Sighting{}, false, err
 		}
 	}
@@ -134,10 +134,10 @@ func (l *lxd) one(ctx context.Context, id string) (in lxdInstance, gone bool, er
 		return in, false, fmt.Errorf("%d bytes about one instance: not believed", t.StdoutSize)
 	}
 	if in, err = parseLXDInstance(t.Stdout); err != nil {
-		return in, false, fmt.Errorf("read what %s says of it: %w", l.lxdDialect.name, err)
+		return in, false, fmt.Errorf("read what %s says of it: %w", l.name, err)
 	}
 	if in.id() != id {
-		return in, false, fmt.Errorf("asked for it, %s told of %q", l.lxdDialect.name, in.id())
+		return in, false, fmt.Errorf("asked for it, %s told of %q", l.name, in.id())
 	}
 	return in, false, nil
 }

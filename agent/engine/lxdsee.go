@@ -60,7 +60,7 @@ func (l *lxd) sighting(in lxdInstance, now time.Time) health.Sighting {
 	}
 	l.judge(&s, in)
 	if in.Config["boot.autorestart"].truth() {
-		s.Supervisor = l.lxdDialect.name + " (boot.autorestart)"
+		s.Supervisor = l.name + " (boot.autorestart)"
 	}
 	if origin := in.Config["volatile.evacuate.origin"]; origin != "" {
 		s.Lock = &health.Lock{Operation: "evacuation from cluster member " + tidy(string(origin))}
@@ -94,10 +94,10 @@ func (l *lxd) judge(s *health.Sighting, in lxdInstance) {
 		s.Detail = lxdSilent
 	case state == health.Stopped && lives:
 		s.State = health.Unknown
-		s.Detail = fmt.Sprintf("%s says STOPPED, but its init %d lives", l.lxdDialect.name, e.init.PID)
+		s.Detail = fmt.Sprintf("%s says STOPPED, but its init %d lives", l.name, e.init.PID)
 	case (state == health.Running || state == health.Paused) && in.State != nil:
 		s.State = health.Unknown
-		s.Detail = fmt.Sprintf("%s says %s, but its init %d is gone: it is just ending", l.lxdDialect.name, s.Detail, in.pid())
+		s.Detail = fmt.Sprintf("%s says %s, but its init %d is gone: it is just ending", l.name, s.Detail, in.pid())
 		e.init, e.addrs = health.Process{}, nil
 	case !lives:
 		e.init, e.addrs = health.Process{}, nil

@@ -112,10 +112,10 @@ func nspawnState(u nspawnUnit, notes *notes) (health.RunState, string, health.Pr
 
 // nspawnResult says how it ended, in systemd's words.
 func nspawnResult(u nspawnUnit) string {
-	switch r := u["Result"]; {
-	case r == "exit-code":
+	switch r := u["Result"]; r {
+	case "exit-code":
 		return "failed: exit-code " + tidy(u["ExecMainStatus"])
-	case r == "signal" || r == "core-dump":
+	case "signal", "core-dump":
 		return "failed: " + r + " " + tidy(u["ExecMainStatus"])
 	default:
 		return "failed: " + tidy(r)

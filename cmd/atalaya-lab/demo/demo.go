@@ -44,7 +44,7 @@ func Run(ctx context.Context, o Options) error {
 	})
 	if err != nil && ctx.Err() != nil {
 		page{o.Out}.say("\ninterrupted; cleaned up")
-		return nil
+		return nil //nolint:nilerr // to be interrupted is no failure
 	}
 	return err
 }

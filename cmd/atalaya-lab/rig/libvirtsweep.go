@@ -16,7 +16,7 @@ import (
 // inits, and the processes that hold them.
 func endLibvirt(dir string) error {
 	if _, err := os.Stat(filepath.Join(dir, "libvirt")); err != nil {
-		return nil
+		return nil //nolint:nilerr // there is none
 	}
 	written, _ := os.ReadFile(filepath.Join(dir, "libvirt/cgroups"))
 	cgroups := strings.Fields(string(written))

@@ -267,7 +267,7 @@ func (l *LXD) MonitorPID(name string) int {
 func endLXD(dir string) error {
 	home := filepath.Join(dir, "lxd")
 	if _, err := os.Stat(home); err != nil {
-		return nil
+		return nil //nolint:nilerr // there is none
 	}
 	end := func() bool {
 		left := false
