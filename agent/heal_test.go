@@ -148,10 +148,10 @@ func TestACrashLoop(t *testing.T) {
 	replace(t, init, "#!/bin/sh\nexit 1\n")
 	kill9(t, l, "web1")
 	r.phase("lxc/web1", health.Exhausted)
-	all := r.alerts("lxc/web1")
-	if k := kindsOf(all); !strings.HasPrefix(k, "[open") || !strings.HasSuffix(k, "escalate]") {
-		t.Errorf("alerts: %s", k)
-	}
+	r.until("it is escalated", func(health.View) bool { // a view may be of a turn that is not committed yet
+		k := kindsOf(r.alerts("lxc/web1"))
+		return strings.HasPrefix(k, "[open") && strings.HasSuffix(k, "escalate]")
+	})
 	if in := r.incidents("lxc/web1"); len(in) != 1 || in[0].Attempts != 3 {
 		t.Errorf("incidents: %+v", in)
 	}

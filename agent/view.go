@@ -12,7 +12,9 @@ import (
 // View gives what the agent knows at this moment. It asks the decision goroutine, so it costs nothing when nobody looks.
 func (a *Agent) View(ctx context.Context) (health.View, error) {
 	ch := make(chan health.View, 1)
-	a.inbox.put(func(t *turn) { ch <- t.view() })
+	a.inbox.put(func(t *turn) { // after the commit: what is shown, the store has as well
+		t.after = append(t.after, func() { ch <- t.view() })
+	})
 	select {
 	case v := <-ch:
 		if a.o.Stuck != nil { // it may ask PID 1: not on the decision goroutine
