@@ -314,6 +314,7 @@ func TestLibvirtVMs(t *testing.T) {
 	}
 	r.Start("web1")
 	r.WaitHTTP("web1", time.Minute)
+	awaitState(t, i, "web1", health.Running) // this life has been seen: its end is not that of the one we stopped
 	r.Virsh("shutdown", "web1")
 	awaitState(t, i, "web1", health.Stopped)
 	if s := find(t, list(t, i), "web1"); s.OnPurpose == "" {
