@@ -74,6 +74,7 @@ func engines() []subject {
 		{name: "virtuozzo", yard: newVirtuozzoYard, broken: health.Broken, gone: health.Removed, marks: true, nobody: "00000000-0000-0000-0000-000000000000",
 			links: func(yard) []string { return []string{"vzbr0", "venet0"} }, comm: hostComm(), startExit: 255, killsDead: true},
 		{name: "lxd", yard: newLXDYard, gone: health.Removed, marks: true, links: func(y yard) []string { return []string{y.(*lxdYard).Bridge()} }},
+		{name: "incus", yard: newIncusYard, broken: health.Broken, gone: health.Removed, marks: true, comm: hostComm(), links: func(yard) []string { return []string{"incusbr0"} }},
 		{name: "nspawn", away: nspawnAway, yard: newNspawnYard, broken: health.Broken, gone: health.Removed, marks: true, links: func(yard) []string { return []string{"br0"} }, killsDead: true},
 		{name: "custom by lines", yard: newLXCYard(openLines), broken: health.Missing, gone: health.Missing, option: "--help"},
 		{name: "custom by JSON", yard: newLXCYard(openJSON), broken: health.Broken, gone: health.Missing, marks: true, option: "--help"},

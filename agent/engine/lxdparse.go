@@ -131,8 +131,8 @@ type lxdOperation struct {
 
 // about tells whether an operation is at an instance of the project that was asked about.
 func (o lxdOperation) about(name string) bool {
-	for _, paths := range o.Resources {
-		for _, p := range paths {
+	for _, kind := range []string{"instances", "containers", "virtual-machines"} {
+		for _, p := range o.Resources[kind] {
 			if _, n, _ := lxdSource(p); n == name {
 				return true
 			}

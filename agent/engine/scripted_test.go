@@ -16,6 +16,7 @@ func TestMain(m *testing.M) {
 // mutate runs the subtest of its name.
 func TestScripted(t *testing.T) {
 	for name, run := range map[string]func(*testing.T){
+		"incus":     scriptedIncus,
 		"openvz":    scriptedOpenVZ,
 		"proxmox":   testProxmox,
 		"virtuozzo": scriptedVirtuozzo,

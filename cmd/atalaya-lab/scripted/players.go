@@ -7,6 +7,7 @@ func players() map[string]player {
 		"openvz":    openvz(),
 		"virtuozzo": virtuozzo(),
 		"proxmox":   proxmox(),
+		"incus":     incus(),
 	}
 }
 
