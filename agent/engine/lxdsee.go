@@ -80,7 +80,7 @@ func (l *lxd) judge(s *health.Sighting, in lxdInstance) {
 	}
 	code, word := in.code()
 	if in.StatusCode == 0 || in.State != nil && in.State.StatusCode == 0 || in.Type != "container" && in.Type != "virtual-machine" {
-		l.notes.add("container %q: type %q, and not all of its status codes: %s prints another form than is known", in.id(), tidy(string(in.Type)), l.lxdDialect.name)
+		l.notes.add("container %q: type %q, and not all of its status codes: %s prints another form than is known", in.id(), tidy(string(in.Type)), l.name)
 	}
 	state, ok := lxdRunState(code, word)
 	if !ok {
