@@ -37,9 +37,13 @@ type prober struct {
 	workers int
 }
 
-// slack is how long what is due may wait for a worker before there are twice as many. A connection within the host takes
-// far less, so one worker mostly runs a whole slot of them, on one core, without waking the others.
-const slack = 5 * time.Millisecond
+// A slot begins with a few workers: those that wait for an answer share the wake-ups that answers bring, and those that need
+// not wait, as for a connection within the host, run the slot between them in a burst. When what is due still waits after
+// slack, there are twice as many.
+const (
+	atFirst = 8
+	slack   = 5 * time.Millisecond
+)
 
 // A target is one running container with its probes.
 type target struct {
@@ -206,7 +210,7 @@ func (p *prober) dispatch(ctx context.Context, now time.Time) time.Duration {
 	if waiting == 0 {
 		return until
 	}
-	more := max(1, hurried, p.workers)
+	more := max(atFirst, hurried, p.workers)
 	more = max(0, min(more, waiting, p.atOnce-p.workers))
 	for range more {
 		p.workers++
