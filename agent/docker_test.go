@@ -52,9 +52,13 @@ func TestWhatTheEngineKnowsCounts(t *testing.T) {
 		}
 		return false
 	})
+	r.agent.Swap(p.settings()) // a reload is no reason to stop listening to it
 	d.Run("exec", "web2", "touch", "/sick")
 	r.until("it is found sick, and restarted", func(v health.View) bool { return of(v, web2).Attempts > 0 || len(r.incidents(web2)) > 0 })
-	d.Run("exec", "web2", "rm", "-f", "/sick")
+	r.until("it is cured", func(health.View) bool { // not while it is just being stopped
+		_, err := d.Try("exec", "web2", "rm", "-f", "/sick")
+		return err == nil
+	})
 	if in := r.resolved(web2, 1)[0]; !strings.Contains(in.Reason, "engine:health") {
 		t.Errorf("incident: %+v", in)
 	}
