@@ -34,7 +34,7 @@ type Answer struct {
 	Log        []byte // the engine's log of this command, where it writes one; at most 64 KiB
 }
 
-// Do orders a start, stop, kill or restart and waits for the engine's answer, at most limit (0: Limit) and some seconds
+// Do orders any verb that Can allows and waits for the engine's answer, at most limit (0: Limit) and some seconds
 // in which the command itself may notice. The end of the context ends the waiting, never the command.
 func (i *Instance) Do(ctx context.Context, v health.Verb, id string, limit time.Duration) Answer {
 	how, ok := i.tool.verbs[v]
@@ -45,6 +45,13 @@ func (i *Instance) Do(ctx context.Context, v health.Verb, id string, limit time.
 		return failed(fmt.Sprintf("%s %s: %v", v, i.ref(id), err))
 	}
 	c := call{id: id, limit: cmp.Or(limit, how.limit)}
+	if v == health.VerbBackup {
+		to, err := i.backupPath(id, time.Now())
+		if err != nil {
+			return failed(fmt.Sprintf("%s %s: %v", v, i.ref(id), err))
+		}
+		c.to = to
+	}
 	if how.least != nil {
 		c.limit = max(c.limit, how.least(id))
 	}

@@ -48,6 +48,7 @@ type Spec struct {
 	Custom   *CustomSpec   // custom: its command lines
 	Timeout  time.Duration // of the list; 0: DefaultTimeout
 	Quiet    time.Duration // how long a list may be made without asking the tool, while nothing moves; 0: DefaultQuiet
+	Backups  string        // folder for backups whose tool has no place of its own, absolute; empty: /var/lib/atalaya/backups
 	RunDir   string        // where the log files of starts live for a moment; empty: /run/atalaya, else the temporary folder
 }
 
@@ -165,6 +166,8 @@ type tool struct {
 	files       []string                                                   // executables whose runs meaning knows
 	hint        func(id string) string                                     // nil: why a command about id may hang
 	events      func(ctx context.Context, changed func(id string)) error   // nil: the tool has no event stream
+	logs        func(id string) []Source                                   // nil: keeps none; what the container itself said last: its console, its output
+	lastBackup  func(ctx context.Context, id string) (Backup, error)       // nil: cannot be known; the zero Backup: there is none
 	version     []string                                                   // command line that prints the tool's version
 	blind       []string                                                   // what cannot be known through this tool, a sentence each
 	units       []string
@@ -188,4 +191,5 @@ type call struct {
 	id    string
 	limit time.Duration
 	log   string
+	to    string // of a backup: a path without suffix in Spec.BackupDir, for a tool that has no place of its own
 }

@@ -102,6 +102,9 @@ func (i *Instance) Can(v health.Verb) bool { _, ok := i.tool.verbs[v]; return ok
 // Limit is how long the verb is given when Do is told no limit; 0 when it cannot be done at all.
 func (i *Instance) Limit(v health.Verb) time.Duration { return i.tool.verbs[v].limit }
 
+// CanExec tells whether the engine can run a command in a container.
+func (i *Instance) CanExec() bool { return i.tool.exec != nil }
+
 // Exec runs a command that only reads inside a container. What it started there may outlive the limit: the engine's
 // client is killed, the process inside is beyond reach.
 func (i *Instance) Exec(ctx context.Context, id string, argv []string, limit time.Duration) hostexec.Transcript {

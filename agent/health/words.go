@@ -95,12 +95,15 @@ type Actor struct {
 // Verb is what a command of an engine does to a container.
 type Verb string
 
-// The verbs. Those after Restart are never ordered by the core: they are seen being done by others.
+// The verbs. Those after Backup are never ordered by us: they are seen being done by others.
 const (
 	VerbStart    Verb = "start"
 	VerbStop     Verb = "stop"
 	VerbKill     Verb = "kill"
 	VerbRestart  Verb = "restart"
+	VerbRepair   Verb = "repair" // the engine's own safe cure for what a death leaves behind; it destroys no data
+	VerbUnlock   Verb = "unlock" // breaks a lock that was left over; only where a person's configuration says so
+	VerbBackup   Verb = "backup"
 	VerbMove     Verb = "move"
 	VerbSnapshot Verb = "snapshot"
 	VerbRemove   Verb = "remove"
