@@ -74,7 +74,7 @@ func (t *turn) sighted(in *instance, s health.Sighting) {
 	}
 	t.equip(g, s)
 	if g.setup.Ignore { // by its tags, or by a name that it has now
-		t.ignore(g)
+		t.ignore(g, configuredOut)
 		return
 	}
 	if !g.born {
@@ -224,17 +224,19 @@ func (t *turn) died(e sentinel.Event) {
 	t.step(g, health.Observation{Death: &e.Death})
 }
 
-// ignore lets go of a container that is configured to be ignored.
-func (t *turn) ignore(g *guest) {
-	t.o.Sentinel.Forget(g.ref)
-	t.prober.remove(g.ref)
-	t.journal.drop(g.ref)
-	t.batch.Forget = append(t.batch.Forget, g.ref)
-	delete(t.guests, g.ref)
-	delete(t.dirty, g)
+// configuredOut is how an incident ends whose container is to be ignored from now on.
+const configuredOut = "it is configured to be ignored"
+
+// ignore lets go of a container that is there and not to be watched. What was told of it is told to be over.
+func (t *turn) ignore(g *guest, why string) {
+	if !g.born { // nothing was told
+		t.forget(g)
+		return
+	}
+	t.step(g, health.Observation{Order: &health.Order{Kind: health.OrderForget, By: "atalaya", Reason: why}})
 }
 
-// forget lets go of a container whose definition is gone.
+// forget lets go of a container that the core has given up: its definition is gone, or it is not to be watched.
 func (t *turn) forget(g *guest) {
 	t.o.Sentinel.Forget(g.ref)
 	t.prober.remove(g.ref)
@@ -243,6 +245,6 @@ func (t *turn) forget(g *guest) {
 	t.journal.drop(g.ref)
 	delete(t.guests, g.ref)
 	delete(t.dirty, g)
-	t.log.Info("a container was removed", "container", g.ref.String())
+	t.log.Info("a container is no longer watched", "container", g.ref.String(), "why", g.state.Why)
 	t.batch.Notes = append(t.batch.Notes, store.Note{Ref: g.ref, At: t.at, Kind: "removed", Text: g.state.Why})
 }

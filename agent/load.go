@@ -165,7 +165,7 @@ func (t *turn) swap(s Settings) {
 		seen.Ref, seen.Name = g.ref, g.name()
 		g.setup = t.setup(seen)
 		if g.setup.Ignore {
-			t.ignore(g)
+			t.ignore(g, configuredOut)
 			continue
 		}
 		t.step(g, health.Observation{})

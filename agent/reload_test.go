@@ -1,11 +1,14 @@
 package agent_test
 
 import (
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"atalaya/agent"
+	"atalaya/agent/health"
+	"atalaya/cmd/atalaya-lab/rig"
 )
 
 // A reload changes how many probes are under way at once, in both directions, and how often is listed.
@@ -37,4 +40,26 @@ func TestAReloadChangesThePace(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A container that is configured out while something is wrong with it leaves no incident open, and no alert unresolved.
+func TestAReloadThatIgnoresWhatIsDown(t *testing.T) {
+	t.Parallel()
+	l := newRig(t, rig.LXCOptions{N: 1})
+	good, err := os.ReadFile(l.ConfigFile("web1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := planFor(t, l)
+	r := p.start(t)
+	r.up("lxc/web1")
+	l.SetConfig("web1", string(good)+"lxc.nosuch.key = 1\n")
+	r.alerted("lxc/web1", health.AlertOpen)
+	p.Edit = func(_ health.Sighting, s *agent.Setup) { s.Ignore = true }
+	r.agent.Swap(p.settings())
+	if in := r.resolved("lxc/web1", 1)[0]; in.How != "it is configured to be ignored" {
+		t.Errorf("incident: %+v", in)
+	}
+	r.alerted("lxc/web1", health.AlertOpen, health.AlertResolved)
+	r.until("nothing is watched", func(v health.View) bool { return len(v.Containers) == 0 })
 }

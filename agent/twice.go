@@ -40,7 +40,7 @@ func (t *turn) shadowed(in *instance, s health.Sighting, owners map[health.Proce
 	t.log.Info("a container is visible through two engines, and is watched by the higher one", "container", high.String(), "also", low.String())
 	t.shadows[low] = high
 	if g := t.guests[low]; g != nil {
-		t.ignore(g)
+		t.ignore(g, "watched through "+high.String()+" from now on")
 	}
 	return low == s.Ref
 }

@@ -30,6 +30,9 @@ func (m *machine) learn(g Sighting) {
 	m.s.Lock, m.s.Supervisor, m.s.Finished, m.s.OnPurpose = copied(g.Lock), g.Supervisor, g.Finished, g.OnPurpose
 	m.s.Overruled = m.s.Overruled && (g.State != Running || m.s.Phase == Stopping) // the next stop is another one
 	m.life(g)
+	if g.State == Paused && m.s.RunState != Paused {
+		m.doubtsEnd()
+	}
 	m.s.RunState, m.s.Detail = g.State, g.Detail
 	switch {
 	case changed:
@@ -67,6 +70,16 @@ func (m *machine) lifeBegins(init Process) {
 	}
 }
 
+// doubtsEnd forgets failures that have confirmed nothing yet: nobody probes for a while, and what fails afterwards begins then.
+func (m *machine) doubtsEnd() {
+	for name, ps := range m.s.Probes {
+		if !ps.Failing {
+			ps.Fails, ps.From, ps.Detail = 0, time.Time{}, ""
+			m.s.Probes[name] = ps
+		}
+	}
+}
+
 func (m *machine) lifeEnds() {
 	if m.s.Init.PID != 0 {
 		m.s.Dead = m.s.Init
@@ -86,9 +99,11 @@ func (m *machine) replaced() {
 	m.enter(New, "created anew under an old id")
 }
 
-// gone ends everything.
-func (m *machine) gone() {
-	const why = "its definition was removed"
+// removedWhy is how it ends with a container that nobody has any more.
+const removedWhy = "its definition was removed"
+
+// gone ends everything. What was told is resolved: nobody will look at it any more.
+func (m *machine) gone(why string) {
 	m.endCase(why)
 	m.enter(Gone, why)
 	m.s.Looking = nil
@@ -142,6 +157,8 @@ func (m *machine) order(o Order) {
 	case OrderRelease:
 		m.s.Hold = nil
 		m.reconsider()
+	case OrderForget:
+		m.gone(o.Reason)
 	}
 }
 
@@ -151,6 +168,7 @@ func (m *machine) birth(b Birth) {
 	unanswered := m.s.Looking != nil
 	m.s.Boot = b.Boot
 	m.s.Looking = nil
+	m.doubtsEnd()
 	if rebooted {
 		m.lifeEnds()
 		m.s.Dead, m.s.Lock = Process{}, nil

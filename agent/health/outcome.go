@@ -59,7 +59,7 @@ func (m *machine) startLooked() {
 		m.do(Action{Kind: DoCapture, Attempt: a.N, Case: m.s.Case.ID, After: true})
 		m.rest(Deferred, m.held())
 	case Removed:
-		m.gone()
+		m.gone(removedWhy)
 	default:
 		if m.unwantedNow() {
 			return
@@ -114,7 +114,7 @@ func (m *machine) stopLooked() {
 		m.s.Since = m.at
 		m.do(Action{Kind: DoRestart, Attempt: a.N, Hard: true, Case: m.s.Case.ID, Reason: "it did not stop when asked"})
 	case m.s.RunState == Removed:
-		m.gone()
+		m.gone(removedWhy)
 	case m.s.RunState == Paused, m.s.RunState == Busy:
 		m.rest(Deferred, m.held())
 	default:

@@ -41,3 +41,28 @@ func TestAnOutageBeginsWithItsFirstFailure(t *testing.T) {
 		t.Errorf("incident: opened %s, confirmed %s", in.Opened, in.Confirmed)
 	}
 }
+
+// Where nobody probed for a while, the failures before it say nothing about since when.
+func TestDoubtsDoNotOutliveAPause(t *testing.T) {
+	for _, gap := range [][]string{{"paused", "running:100"}, {"reborn", "running:100"}} {
+		pl := newPlayer()
+		at := func(d time.Duration, words ...string) {
+			o := pl.observation(t, words)
+			o.At, o.Room = epoch.Add(d), pl.room
+			pl.s, _ = Step(pl.p, pl.s, o)
+		}
+		at(0, "running:100")
+		at(time.Second, "web=pass")
+		at(10*time.Second, "web=fail")
+		at(11*time.Second, gap[0])
+		at(5*time.Hour, gap[1])
+		for n := range 3 {
+			if at(5*time.Hour+time.Duration(1+n)*time.Second, "web=fail"); n < 2 && pl.s.Case != nil {
+				t.Fatalf("%s: the failure before counts: %+v", gap[0], pl.s.Case)
+			}
+		}
+		if c := pl.s.Case; c == nil || c.Since.Sub(epoch) != 5*time.Hour+time.Second {
+			t.Errorf("%s: %+v", gap[0], c)
+		}
+	}
+}

@@ -113,7 +113,7 @@ func (m *machine) sight(g Sighting) {
 	case Broken, Missing:
 		m.seenUnreadable()
 	case Removed:
-		m.gone()
+		m.gone(removedWhy)
 	}
 }
 
@@ -255,7 +255,7 @@ func (m *machine) confirm(inside Outcome) {
 		c.What = m.unreadable()
 		m.alert("nothing can be done from here: "+c.What, false)
 	case Removed:
-		m.gone()
+		m.gone(removedWhy)
 	}
 }
 

@@ -183,6 +183,7 @@ const (
 	OrderUnwant  OrderKind = "unwant"
 	OrderHold    OrderKind = "hold"
 	OrderRelease OrderKind = "release"
+	OrderForget  OrderKind = "forget" // watch it no longer, here; Reason is how an open incident ends
 )
 
 // A HostWord is what the host means for a container at this moment. The zero value means: nothing in the way.
