@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -183,7 +184,7 @@ func (o *options) bundles(ctx context.Context, begins string) ([]evidence.Sealed
 // show prints a file of a bundle. One that only root may read is had from the agent.
 func (o *options) show(ctx context.Context, bundle, name string) error {
 	err := evidence.Show(bundle, o.screen.out, name)
-	if !errors.Is(err, os.ErrPermission) {
+	if !errors.Is(err, os.ErrPermission) || !o.agentKeeps(ctx, bundle) {
 		return err
 	}
 	b, err := reading(o, fromFolder, func(r records) ([]byte, error) { return r.Bundle(ctx, filepath.Base(bundle)) })
@@ -191,6 +192,14 @@ func (o *options) show(ctx context.Context, bundle, name string) error {
 		return err
 	}
 	return evidence.ShowContent(b, bundle, o.screen.out, name)
+}
+
+// agentKeeps tells whether a file is one of the agent's bundles, which it gives to whoever may use its socket. Another file
+// that may not be read is never answered with the agent's file of the same name.
+func (o *options) agentKeeps(ctx context.Context, path string) bool {
+	all, err := o.bundles(ctx, "")
+	abs, err2 := filepath.Abs(path)
+	return err == nil && err2 == nil && slices.ContainsFunc(all, func(b evidence.Sealed) bool { return b.Path == abs })
 }
 
 // bundle finds a bundle by its file, or the newest one of an incident.
