@@ -22,6 +22,7 @@ type Examination struct {
 	Containers int              `json:"containers"`
 	Running    int              `json:"running"`
 	Events     bool             `json:"events"` // the tool has an event stream that is followed
+	Can        []string         `json:"can"`    // what it can be told and asked, in the words of the verbs
 	Blind      []string         `json:"blind"`  // what cannot be known here, a sentence each
 	Findings   []health.Finding `json:"findings"`
 }
@@ -31,7 +32,7 @@ const versionWithin = 10 * time.Second
 
 // Examine looks at the instance once, by its list and its tool's version: two processes. It changes nothing.
 func (i *Instance) Examine(ctx context.Context) Examination {
-	x := Examination{Engine: i.spec.Engine, Instance: i.spec.Instance, Where: i.Where(), Events: i.HasEvents(), Blind: append([]string{}, i.tool.blind...)}
+	x := Examination{Engine: i.spec.Engine, Instance: i.spec.Instance, Where: i.Where(), Events: i.HasEvents(), Can: i.abilities(), Blind: append([]string{}, i.tool.blind...)}
 	x.Findings = append(x.Findings, i.examineBinary(&x), i.examineVersion(ctx, &x))
 	began := time.Now()
 	l, err := i.List(ctx, nil)
@@ -52,6 +53,25 @@ func (i *Instance) Examine(ctx context.Context) Examination {
 	}
 	x.Findings = kept
 	return x
+}
+
+// abilities are what the instance declares.
+func (i *Instance) abilities() []string {
+	can := []string{}
+	for _, v := range []health.Verb{health.VerbStart, health.VerbStop, health.VerbKill, health.VerbRestart, health.VerbRepair, health.VerbUnlock, health.VerbBackup} {
+		if i.Can(v) {
+			can = append(can, string(v))
+		}
+	}
+	for _, a := range []struct {
+		word string
+		has  bool
+	}{{"exec", i.CanExec()}, {"logs", i.KeepsLogs()}, {"last backup", i.KnowsBackups()}} {
+		if a.has {
+			can = append(can, a.word)
+		}
+	}
+	return can
 }
 
 // binary is the tool that is asked first.
@@ -165,7 +185,7 @@ func (i *Instance) examineWays(l Listing, listed bool) []health.Finding {
 // Unopened is the examination of what cannot even be opened.
 func Unopened(s Spec, err error) Examination {
 	where := (&Instance{spec: s}).Where()
-	return Examination{Engine: s.Engine, Instance: s.Instance, Where: where, Blind: []string{}, Findings: []health.Finding{{
+	return Examination{Engine: s.Engine, Instance: s.Instance, Where: where, Can: []string{}, Blind: []string{}, Findings: []health.Finding{{
 		Check: "configuration", Grade: health.GradeStop, What: err.Error(), Why: "the agent does not start with it", Do: "correct it under engines: in the configuration"}}}
 }
 

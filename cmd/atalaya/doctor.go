@@ -114,6 +114,9 @@ func (d diagnosis) print(s screen, all bool) {
 			}
 		}
 		fmt.Fprintf(s.out, "\n%s  %s\n", s.paint(bold, clean(name)), strings.Join(facts, ", "))
+		if len(e.Can) > 0 {
+			fmt.Fprintf(s.out, "  can: %s\n", strings.Join(e.Can, ", "))
+		}
 		printFindings(s, e.Findings, all)
 		for _, b := range e.Blind {
 			fmt.Fprintln(s.out, s.paint(dim, "  cannot be known: "+clean(b)))
