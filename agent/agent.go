@@ -59,11 +59,13 @@ type Settings struct {
 
 // A Setup is what is configured about one container.
 type Setup struct {
-	Policy   health.Policy
-	Probes   []Probe
-	Channels []string
-	Runbook  string
-	Ignore   bool // not watched at all
+	Policy    health.Policy
+	Probes    []Probe
+	Channels  []string
+	Runbook   string
+	Ignore    bool     // not watched at all
+	DependsOn []string // without which it cannot work: names, or health.Ref.String
+	Priority  int      // of several that wait for room the higher comes first
 }
 
 // A Probe is one compiled probe with its pace.
@@ -107,6 +109,9 @@ type Agent struct {
 	memory  memory
 	holdAll *health.Hold
 	closed  string
+	unmet   map[string]bool // dependencies that name no container, told once
+	event   string          // of the host, as the store has it
+	faults  []string        // of the host, that were given to the survey last
 	loaded  store.Loaded
 	seqs    map[string]int    // alerts of each open incident
 	certs   map[string]string // see certificate
@@ -115,14 +120,15 @@ type Agent struct {
 // An instance is one engine instance with what is known of its lists.
 type instance struct {
 	*engine.Instance
-	ref   health.Ref    // engine and instance only
-	asked chan struct{} // a list is wanted sooner than by the clock
-	view  health.InstanceView
-	heard bool                         // listed once, or it could not be
-	live  atomic.Pointer[[]health.Ref] // those whose init the sentinel holds
-	all   atomic.Pointer[[]health.Ref] // those that are known
-	word  atomic.Pointer[host.Word]    // the host's latest
-	home  atomic.Pointer[string]       // engine.Instance.Place when it last listed containers
+	ref     health.Ref    // engine and instance only
+	asked   chan struct{} // a list is wanted sooner than by the clock
+	view    health.InstanceView
+	failing time.Time                    // since when its lists fail; zero: they do not
+	heard   bool                         // listed once, or it could not be
+	live    atomic.Pointer[[]health.Ref] // those whose init the sentinel holds
+	all     atomic.Pointer[[]health.Ref] // those that are known
+	word    atomic.Pointer[host.Word]    // the host's latest
+	home    atomic.Pointer[string]       // engine.Instance.Place when it last listed containers
 }
 
 // New makes an Agent and reads what the one before it knew; it does nothing until Run.

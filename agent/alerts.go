@@ -20,6 +20,7 @@ func (t *turn) told(g *guest, act health.Action) {
 		At: t.clock.wall(t.at), Since: t.clock.wall(t.at), Verdict: nil}
 	sub := g.subject()
 	al.Container = &sub
+	child := act.Incident != nil && act.Incident.Parent != "" // it belongs to an event of the host, which is told instead
 	if in := act.Incident; in != nil {
 		t.metrics.incidents.WithLabelValues(string(act.Kind)).Inc()
 		stored := *in
@@ -28,7 +29,9 @@ func (t *turn) told(g *guest, act health.Action) {
 		if !in.Confirmed.IsZero() {
 			al.Confirmed = t.clock.wall(in.Confirmed)
 		}
-		al.Seq = t.seq(in.ID)
+		if !child {
+			al.Seq = t.seq(in.ID)
+		}
 		al.Attempts = slices.Clone(g.tried)
 		al.Reason = in.Reason
 		if v := t.judge(g, health.State{Case: g.state.Case}); v.Sentence != "" {
@@ -39,15 +42,21 @@ func (t *turn) told(g *guest, act health.Action) {
 			t.metrics.recovered.Observe(in.Resolved.Sub(in.Opened).Seconds())
 		}
 	}
+	if kind == health.AlertOpen || kind == health.AlertUpdate || kind == health.AlertEscalate {
+		al.Affected = t.affected(t.dependents(g))
+	}
 	al.Next, al.Todo, al.Quiet = t.next(g, kind), t.todo(g, al), quiet(g, kind)
 	al.Summary = summary(al, g.state, act.Incident)
+	if len(al.Affected) > 0 {
+		al.Summary += "; it takes down with it " + few(al.Affected)
+	}
 	about := al.Incident // the state has let go of it when it is resolved
 	if about == "" {
 		about = caseID(g.state)
 	}
 	t.noteOf(about, g, "alert", string(kind)+": "+al.Summary)
 	t.log.Log(context.Background(), level(severity), "incident", "turn", string(kind), "container", g.ref.String(), "incident", al.Incident, "summary", al.Summary)
-	if g.setup.Policy.Mode != health.ModeObserve {
+	if g.setup.Policy.Mode != health.ModeObserve && !child {
 		t.queue(g.setup.Channels, al, act)
 	}
 }

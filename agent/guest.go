@@ -33,6 +33,7 @@ type guest struct {
 	memory    string        // of it, as the kernel names it when memory runs out
 	kernel    []string      // what the kernel said of this container when the case was confirmed
 	finding   finding       // of the open case
+	failed    bool          // as those that depend on it have been told
 }
 
 // caseID is the id of the case, or of the incident it became, of the first of the states that knows one; empty when none

@@ -168,7 +168,7 @@ func TestACrashLoop(t *testing.T) {
 	l.WaitHTTP("web1", patience)
 }
 
-// Six die at once: two are started at a time, and all come back.
+// Six die at once: two are started at a time, all come back, and one message tells of it, and one that it is over.
 func TestManyDieAtOnce(t *testing.T) {
 	t.Parallel()
 	l := newRig(t, rig.LXCOptions{N: 6})
@@ -188,10 +188,12 @@ func TestManyDieAtOnce(t *testing.T) {
 		if in.Attempts != 1 {
 			t.Errorf("%s: %+v", ref, in)
 		}
-		for _, tr := range r.alerted(ref, health.AlertOpen, health.AlertResolved)[1].Alert.Attempts {
+		for _, tr := range r.tried(in.ID) {
 			spans = append(spans, span{tr.At, tr.At.Add(time.Duration(float64(tr.Took) * float64(time.Millisecond)))})
 		}
+		r.alerted(ref)
 	}
+	r.ofHost(health.AlertOpen, health.AlertResolved)
 	if len(spans) != 6 {
 		t.Errorf("%d attempts", len(spans))
 	}

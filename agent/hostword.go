@@ -16,6 +16,13 @@ func (a *Agent) word(w host.Word, links []string) health.HostWord {
 	return health.HostWord{Closed: w.Closed, Going: w.Going, Faults: a.o.Watcher.Missing(links)}
 }
 
+// wordOf is the host's word with what the container depends on.
+func (a *Agent) wordOf(g *guest) health.HostWord {
+	w := a.hostWord(g)
+	w.Root = a.root(g)
+	return w
+}
+
 // known is what the host says of an engine, as far as it is known without asking.
 func (a *Agent) known(in *instance) host.Word {
 	if w := in.word.Load(); w != nil && !in.Far() {
@@ -57,13 +64,14 @@ func (t *turn) hostChanged() {
 		if !g.born {
 			continue
 		}
-		w := t.hostWord(g)
+		w := t.wordOf(g)
 		if !sameWord(w, g.state.Host) {
 			t.step(g, health.Observation{Host: &w})
 		}
 	}
+	t.strained()
 }
 
 func sameWord(a, b health.HostWord) bool {
-	return a.Closed == b.Closed && a.Going == b.Going && fmt.Sprint(a.Faults) == fmt.Sprint(b.Faults)
+	return a.Closed == b.Closed && a.Going == b.Going && a.Root == b.Root && fmt.Sprint(a.Faults) == fmt.Sprint(b.Faults)
 }

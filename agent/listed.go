@@ -29,7 +29,15 @@ func (t *turn) listed(in *instance, l list) {
 	defer func() { t.tellList(in, before) }()
 	if err != nil {
 		in.view.Err = err.Error()
+		if in.failing.IsZero() {
+			in.failing = t.at
+		}
+		t.strained()
 		return
+	}
+	if !in.failing.IsZero() {
+		in.failing = time.Time{}
+		t.strained()
 	}
 	in.view.Err, in.view.Degraded, in.view.Looked, in.view.Count = "", l.Degraded, t.clock.wall(asked), len(l.Containers)
 	if l.Degraded == "" && !l.Unasked {
@@ -91,7 +99,7 @@ func (t *turn) sighted(in *instance, s health.Sighting) {
 	if moved { // or it is not a new life, and was not aimed at by the step: an agent that takes over finds it running
 		t.aim(g)
 	}
-	if w := t.hostWord(g); !sameWord(w, g.state.Host) { // it may need other links than before
+	if w := t.wordOf(g); !sameWord(w, g.state.Host) { // it may need other links than before
 		t.step(g, health.Observation{Host: &w})
 	}
 	if dead != nil {
@@ -160,7 +168,7 @@ func (t *turn) bear(g *guest) {
 		g.setup = t.setup(health.Sighting{Ref: g.ref, Name: g.name()})
 	}
 	t.step(g, health.Observation{Birth: &health.Birth{Boot: t.boot(g), Orderly: t.o.Orderly}})
-	w := t.hostWord(g)
+	w := t.wordOf(g)
 	t.step(g, health.Observation{Host: &w})
 }
 
@@ -245,6 +253,7 @@ func (t *turn) forget(g *guest) {
 	t.journal.drop(g.ref)
 	delete(t.guests, g.ref)
 	delete(t.dirty, g)
+	t.survey.Forget(g.ref)
 	t.log.Info("a container is no longer watched", "container", g.ref.String(), "why", g.state.Why)
 	t.batch.Notes = append(t.batch.Notes, store.Note{Ref: g.ref, At: t.at, Kind: "removed", Text: g.state.Why})
 }

@@ -83,6 +83,7 @@ func (a *Agent) load(ctx context.Context) {
 			t.bear(g)
 		}
 		t.hostChanged() // it may be going down or coming up already
+		t.resumeEvent()
 		for _, n := range t.o.Notices {
 			t.notice("warning", n)
 		}
@@ -149,6 +150,7 @@ func (a *Agent) instanceOf(ref health.Ref) *instance {
 func (t *turn) swap(s Settings) {
 	t.set = s
 	t.survey.Places, t.survey.PlaceFor, t.survey.Bucket, t.survey.Window = s.Survey.Places, s.Survey.PlaceFor, s.Survey.Bucket, s.Survey.Window
+	t.survey.Together = s.Survey.Together
 	t.poll.Store(int64(s.Poll))
 	t.prober.limit(s.Probes)
 	for _, in := range t.inst {

@@ -69,6 +69,8 @@ func (a *Agent) turn(events []func(*turn)) {
 			t.step(g, health.Observation{})
 		}
 	}
+	t.depend()
+	t.hostwide()
 	t.commit()
 	a.turns.Add(1)
 	a.lastRun.Store(time.Now().UnixNano())
@@ -86,6 +88,7 @@ func (t *turn) step(g *guest, o health.Observation) {
 	before := g.state
 	next, acts := health.Step(g.setup.Policy, before, o)
 	g.state = next
+	t.survey.Note(next, g.setup.Priority)
 	if !next.Same(before) {
 		t.dirty[g] = true
 	}

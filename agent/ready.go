@@ -39,20 +39,23 @@ func (a *Agent) Pulse(ctx context.Context) error {
 	}
 }
 
-// tellList tells people when the lists of an instance begin to fail or to be taken one by one, and when that is over: a
-// tool that hangs is an alert, and nothing else.
-func (t *turn) tellList(in *instance, before health.InstanceView) {
-	who := in.ref.Engine
-	if in.ref.Instance != "" {
-		who += ":" + in.ref.Instance
+// label names an instance for people.
+func (in *instance) label() string {
+	if in.ref.Instance == "" {
+		return in.ref.Engine
 	}
+	return in.ref.Engine + ":" + in.ref.Instance
+}
+
+// tellList tells people when the lists of an instance begin to be taken one by one, and when that is over. Lists that fail
+// are a fault of the host: see strained.
+func (t *turn) tellList(in *instance, before health.InstanceView) {
+	who := in.label()
 	now := in.view
 	switch {
-	case now.Err != "" && before.Err == "":
-		t.notice("warning", fmt.Sprintf("the containers of %s cannot be listed: %s; what the kernel and the probes say still counts", who, now.Err))
 	case now.Degraded != "" && before.Degraded == "" && before.Err == "":
 		t.notice("warning", fmt.Sprintf("the containers of %s are asked one by one, because a list of all hangs: %s", who, now.Degraded))
-	case now.Err == "" && now.Degraded == "" && (before.Err != "" || before.Degraded != ""):
+	case now.Err == "" && now.Degraded == "" && before.Degraded != "":
 		t.notice("info", fmt.Sprintf("the containers of %s can be listed again", who))
 	}
 }

@@ -131,8 +131,8 @@ func TestAListThatFailsIsNoObservation(t *testing.T) {
 		if i := v.Instances[0]; i.Err != "list custom containers: ctl list: exit 1: ctl: no answer from the daemon" || time.Since(i.Listed) < 59*mnt {
 			t.Errorf("%+v", i)
 		}
-		if got := b.delivered(); got != "[notice]" {
-			t.Errorf("delivered: %s", got)
+		if got := b.delivered(); got != "[open]" || !strings.Contains(b.text(), "the engine custom does not answer: list custom containers: ctl list: exit 1") {
+			t.Errorf("delivered: %s %s", got, b.text())
 		}
 		w.do(func() { w.deaf = "" })
 		time.Sleep(mnt)
@@ -140,6 +140,9 @@ func TestAListThatFailsIsNoObservation(t *testing.T) {
 			t.Errorf("%+v, tried %+v", c, w.tried("a"))
 		}
 		b.alerted("custom/a", health.AlertOpen, health.AlertResolved)
+		if got := b.delivered(); strings.Count(got, "resolved") != 2 {
+			t.Errorf("delivered: %s", got)
+		}
 	})
 }
 

@@ -234,14 +234,19 @@ func (b *bubble) crash(t *testing.T) {
 
 // delivered gives the kinds of alerts that the channel got, in order.
 func (b *bubble) delivered() string {
-	data, _ := os.ReadFile(filepath.Join(b.dir, "alerts.jsonl"))
 	kinds := []string{}
-	for line := range strings.Lines(string(data)) {
+	for line := range strings.Lines(b.text()) {
 		_, rest, _ := strings.Cut(line, `"kind":"`)
 		kind, _, _ := strings.Cut(rest, `"`)
 		kinds = append(kinds, kind)
 	}
 	return fmt.Sprint(kinds)
+}
+
+// text is what the channel got.
+func (b *bubble) text() string {
+	data, _ := os.ReadFile(filepath.Join(b.dir, "alerts.jsonl"))
+	return string(data)
 }
 
 // state gives one container.

@@ -34,7 +34,7 @@ func (c *compiler) warn(path, format string, args ...any) {
 func (c *compiler) config(raw rawFile) *Config {
 	c.out = &Config{
 		Host: raw.Host, Mode: health.Mode(raw.Mode), Poll: raw.Poll, PollHeld: raw.PollHeld,
-		Evidence: raw.Evidence, Store: raw.Store, Web: raw.Web, Control: raw.Control, Limits: raw.Limits,
+		Evidence: raw.Evidence, Store: raw.Store, Web: raw.Web, Control: raw.Control, Limits: raw.Limits, HostWide: raw.HostWide,
 		Log:     raw.Log,
 		Secrets: &secret.Set{},
 		raw:     raw, origin: c.origin,

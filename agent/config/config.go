@@ -31,6 +31,7 @@ type Config struct {
 	Web          Web
 	Control      Control
 	Limits       Limits
+	HostWide     HostWide
 	Housekeeping schedule.Spec // in the host's time zone
 	Log          Log           //
 	Secrets      *secret.Set   // all secrets that are mentioned; never nil

@@ -18,6 +18,9 @@ type Container struct {
 	Ignore  bool          // neither watched nor shown
 	Runbook string        // for alerts
 
+	Priority  int      // of several that wait for room the higher comes first
+	DependsOn []string // names, or ENGINE/ID
+
 	// Trace says which place gave which key, a line each, in the order of the documents:
 	// "probes.web.every = 5s  (configs/x.yaml:31, containers[2])".
 	Trace []string
@@ -92,6 +95,7 @@ func builtInSettings() rawSettings {
 			RetryMin: &p.RetryMin, RetryMax: &p.RetryMax, Forget: &p.Forget,
 		},
 		StopTimeout: &p.StopWithin, StartTimeout: &p.StartWithin, Settle: &p.SettleWithin,
+		Priority: new(int),
 	}
 }
 
@@ -103,7 +107,8 @@ func (e *effective) container() Container {
 	policy.Attempts, policy.Window, policy.Delays = *set.Budget.Attempts, *set.Budget.Window, slices.Clone(set.Budget.Delays)
 	policy.RetryMin, policy.RetryMax, policy.Forget = *set.Budget.RetryMin, *set.Budget.RetryMax, *set.Budget.Forget
 	policy.StopWithin, policy.StartWithin, policy.SettleWithin = *set.StopTimeout, *set.StartTimeout, *set.Settle
-	out := Container{Notify: slices.Clone(set.Notify), Ignore: or(set.Ignore, false), Runbook: or(set.Runbook, "")}
+	out := Container{Notify: slices.Clone(set.Notify), Ignore: or(set.Ignore, false), Runbook: or(set.Runbook, ""),
+		Priority: or(set.Priority, 0), DependsOn: slices.Clone(set.DependsOn)}
 	if len(e.probes) > 0 {
 		policy.Probes = map[string]health.ProbePolicy{}
 	}

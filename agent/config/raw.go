@@ -20,6 +20,7 @@ type rawFile struct {
 	Web          Web           `mapstructure:"web"`
 	Control      Control       `mapstructure:"control"`
 	Limits       Limits        `mapstructure:"limits"`
+	HostWide     HostWide      `mapstructure:"host_wide"`
 	Housekeeping string        `mapstructure:"housekeeping"`
 	Log          Log           `mapstructure:"log"`
 }
@@ -32,6 +33,7 @@ type rawSettings struct {
 	StopTimeout  *time.Duration `mapstructure:"stop_timeout"`
 	StartTimeout *time.Duration `mapstructure:"start_timeout"`
 	Settle       *time.Duration `mapstructure:"settle"`
+	Priority     *int           `mapstructure:"priority"`
 	Notify       []string       `mapstructure:"notify"`
 }
 
@@ -47,8 +49,9 @@ type rawBudget struct {
 type rawRule struct {
 	Match       rawMatch `mapstructure:"match"`
 	rawSettings `mapstructure:",squash"`
-	Ignore      *bool   `mapstructure:"ignore"`
-	Runbook     *string `mapstructure:"runbook"`
+	Ignore      *bool    `mapstructure:"ignore"`
+	Runbook     *string  `mapstructure:"runbook"`
+	DependsOn   []string `mapstructure:"depends_on"`
 }
 
 type rawMatch struct {

@@ -24,6 +24,7 @@ func settingKeys() []key {
 		{name: "stop_timeout", kind: duration, def: "60s", low: second, high: hour, doc: "How long a restart asks the guest to shut down before it kills; the engine's own limit where that is longer."},
 		{name: "start_timeout", kind: duration, def: "3m", low: second, high: day, doc: "How long the engine may take to answer a start."},
 		{name: "settle", kind: duration, def: "3s", high: hour, doc: "Without probes: running for so long after a start is recovered."},
+		{name: "priority", kind: whole, def: "0", low: -1000, high: 1000, doc: "Of several that wait to be started or restarted, the one with the higher number comes first."},
 		{name: "notify", kind: texts, check: word, doc: "Names of the channels its alerts go to. Absent: all of them. An empty list: none."},
 	}
 }
@@ -47,6 +48,8 @@ func ruleKeys() []key {
 		}
 	}
 	return append(keys,
+		key{name: "depends_on", kind: names, check: oneLine, doc: "Containers without which it cannot work, by name, or as ENGINE/ID where a name is not enough. " +
+			"While one of them fails it is neither restarted nor told of, but listed in the alert about that one. Rules do not add up: the last one counts."},
 		key{name: "ignore", kind: truth, def: "false", doc: "Neither watched nor shown."},
 		key{name: "runbook", kind: text, check: oneLine, doc: "What to read or do when it fails; shown in every alert, a URL at best."},
 	)
@@ -59,6 +62,9 @@ const ruleExample = `containers:
   - match: {engine: lxc, name: [db1, db2]}
     want: yes
     stop_timeout: 5m
+    priority: 10
+  - match: {name: shop}
+    depends_on: db1
   - match: {tag: customer}
     mode: alert
     notify: [customer-desk]

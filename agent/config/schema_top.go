@@ -34,6 +34,12 @@ func schema() []key {
 			{name: "group", kind: text, def: "atalaya", check: word, doc: "The group that may give orders, beside root."},
 		}},
 		{name: "limits", kind: block, keys: limitKeys(), doc: "What the agent does at most at once, on the whole host."},
+		{name: "host_wide", kind: block, doc: "When failures of several containers are one incident of the host, which is told once. Then what has " +
+			"died is started, and what only fails is restarted after another look, within limits.restarts.", keys: []key{
+			{name: "least", kind: whole, def: "3", low: 2, high: 100000, doc: "So many containers at least."},
+			{name: "share", kind: whole, def: "30", low: 1, high: 100, doc: "And so many percent of those that are watched."},
+			{name: "within", kind: duration, def: "20s", low: second, high: hour, doc: "That began to fail within this time: two periods of a probe."},
+		}},
 		{name: "housekeeping", kind: text, def: "17 4 * * *", check: cronSpec, doc: "When old records and bundles are removed: " +
 			"minute, hour, day of month, month, day of week, in the time zone of the host; or @daily, @every 6h."},
 		{name: "log", kind: block, doc: "The agent's own log, on its standard error.", keys: []key{

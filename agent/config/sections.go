@@ -35,6 +35,13 @@ type Control struct {
 	Group  string `mapstructure:"group"`
 }
 
+// HostWide is when failures of several containers are one incident of the host.
+type HostWide struct {
+	Least  int           `mapstructure:"least"`
+	Share  int           `mapstructure:"share"` // percent of those that are watched
+	Within time.Duration `mapstructure:"within"`
+}
+
 // Limits are what the agent does at most at once, on the whole host.
 type Limits struct {
 	Starts         int           `mapstructure:"starts"`   // attempts under way
@@ -63,6 +70,7 @@ func builtIn() rawFile {
 		Store:        Store{Dir: "/var/lib/atalaya", MaxAge: 90 * 24 * time.Hour, MaxBytes: 512 << 20},
 		Web:          Web{Listen: "127.0.0.1:9745"},
 		Control:      Control{Socket: "/run/atalaya/control.sock", Group: "atalaya"},
+		HostWide:     HostWide{Least: 3, Share: 30, Within: 20 * time.Second},
 		Limits:       Limits{Starts: 2, Restarts: 10, RestartsWindow: 10 * time.Minute, Probes: 64},
 		Housekeeping: "17 4 * * *",
 		Log:          Log{Level: "info", Format: "auto"},

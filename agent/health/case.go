@@ -49,11 +49,22 @@ func (m *machine) open() {
 		return
 	}
 	c.Open = true
-	m.s.Incident = &Incident{ID: c.ID, Ref: m.s.Ref, Name: m.s.Name, Reason: c.What, Opened: c.Since, Confirmed: c.Confirmed, Attempts: c.Tried}
+	m.s.Incident = &Incident{ID: c.ID, Ref: m.s.Ref, Name: m.s.Name, Reason: c.What, Opened: c.Since, Confirmed: c.Confirmed, Parent: m.room.Event, Attempts: c.Tried}
 	if c.Tried > 0 {
 		m.s.Incident.LastErr, m.s.Incident.Cause = last.Err, last.Cause
 	}
 	m.do(Action{Kind: DoOpen, Case: c.ID, Attempt: c.Tried, Reason: c.What, Incident: copied(m.s.Incident)})
+}
+
+// letOut has an incident told by itself that belonged to an event of the host, which is over.
+func (m *machine) letOut() {
+	if in := m.s.Incident; in != nil && in.Parent != "" && m.room.Event != in.Parent {
+		in.Parent = m.room.Event
+		m.do(Action{Kind: DoOpen, Case: in.ID, Attempt: m.s.Case.Tried, Reason: in.Reason, Incident: copied(in)})
+		if in.Escalated {
+			m.do(Action{Kind: DoEscalate, Case: in.ID, Reason: m.s.Why, Incident: copied(in)})
+		}
+	}
 }
 
 // gist is what stays the same of a message when the same failure happens again: not the names in quotes, nor numbers.

@@ -31,6 +31,10 @@ func (m *machine) barrier() (Phase, string) {
 		return Off, "not wanted: " + proof
 	case !s.Ran && s.Want != Yes:
 		return New, "not seen running here yet: 'atalaya want' starts it"
+	case s.Host.Root != "" && (s.RunState != Running || s.Case != nil):
+		return Deferred, "it depends on " + s.Host.Root
+	case len(s.Host.Faults) > 0 && s.RunState == Running && s.Case != nil: // what has died is tried all the same: links may be made by a start
+		return Deferred, "it lacks what only the host can give: " + strings.Join(s.Host.Faults, "; ")
 	case s.Supervisor != "":
 		return Deferred, "another supervisor looks after it: " + s.Supervisor
 	case want == Maybe:
@@ -108,9 +112,22 @@ func (m *machine) sick(inside Outcome) {
 		m.alert("its probe is configured to alert only", false)
 	case m.s.Case.Tried > 0 && !m.passedThisLife():
 		m.alert("it was restarted, and the probe has not passed since: another restart would not mend it", false)
+	case m.maybeMany():
 	default:
 		m.attempt(VerbRestart)
 	}
+}
+
+// maybeMany waits for one period where a single failure confirms: that others fail at the same time, which tells the
+// host's trouble from a container's, cannot be seen sooner.
+func (m *machine) maybeMany() bool {
+	c := m.s.Case
+	pp := m.p.Probes[c.Probe]
+	if due := c.Since.Add(pp.Every); pp.FailAfter == 1 && c.Tried == 0 && m.at.Before(due) {
+		m.wait(due, "one failure is enough: one period is waited for, to see whether others fail as well")
+		return true
+	}
+	return false
 }
 
 // attempt starts or restarts, if the budget, the backoff and the host allow it now.

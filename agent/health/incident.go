@@ -11,7 +11,8 @@ type Incident struct {
 	Opened    time.Time `json:"opened"`             // when the failure began, as far as it was seen: the first failing probe of the run
 	Confirmed time.Time `json:"confirmed,omitzero"` // when it was sure: fail_after failures in a row; of a death, the same as Opened
 	Resolved  time.Time `json:"resolved,omitzero"`
-	How       string    `json:"how,omitempty"` // "recovered by us in 74 ms", "recovered by itself", "removed"
+	How       string    `json:"how,omitempty"`    // "recovered by us in 74 ms", "recovered by itself", "removed"
+	Parent    string    `json:"parent,omitempty"` // the event of the whole host that it belongs to, which was told instead of it
 	Attempts  int       `json:"attempts"`
 	Escalated bool      `json:"escalated,omitempty"`
 	LastErr   string    `json:"last_err,omitempty"` // the engine's words for the latest failed attempt
@@ -52,9 +53,11 @@ type Alert struct {
 	Verdict   *Verdict  `json:"verdict,omitempty"`
 	How       string    `json:"how,omitempty"` // resolved: how it recovered, and after how long
 	DownFor   Millis    `json:"down_for_ms,omitempty"`
-	Next      string    `json:"next,omitempty"`  // what the agent does next, and when
-	Todo      string    `json:"todo,omitempty"`  // what the reader should do
-	Quiet     string    `json:"quiet,omitempty"` // the command that stops these messages
+	Affected  []string  `json:"affected,omitempty"`  // the containers that this takes down with it
+	Incidents []string  `json:"incidents,omitempty"` // of an event of the host: those of its containers, with their own evidence
+	Next      string    `json:"next,omitempty"`      // what the agent does next, and when
+	Todo      string    `json:"todo,omitempty"`      // what the reader should do
+	Quiet     string    `json:"quiet,omitempty"`     // the command that stops these messages
 }
 
 // A Host is how receivers know the machine.

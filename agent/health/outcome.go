@@ -169,6 +169,7 @@ func (m *machine) timers() {
 	if m.openLate() {
 		m.open()
 	}
+	m.letOut()
 }
 
 func (m *machine) phaseTimers() {

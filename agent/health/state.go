@@ -166,7 +166,7 @@ func (s State) sameWord(t State) bool {
 func (s State) samePeople(t State) bool {
 	return s.Want == t.Want && s.WantBy == t.WantBy && sameValue(s.Hold, t.Hold) &&
 		(s.Actor == t.Actor || reflect.DeepEqual(s.Actor, t.Actor)) &&
-		s.Host.Closed == t.Host.Closed && s.Host.Going == t.Host.Going && slices.Equal(s.Host.Faults, t.Host.Faults)
+		s.Host.Closed == t.Host.Closed && s.Host.Going == t.Host.Going && s.Host.Root == t.Host.Root && slices.Equal(s.Host.Faults, t.Host.Faults)
 }
 
 func (s State) sameDealings(t State) bool {

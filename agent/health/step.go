@@ -192,7 +192,9 @@ func (m *machine) look(l Look) {
 	}
 	m.s.Looking = nil
 	if l.Host != nil {
+		root := m.s.Host.Root // of that the host knows nothing
 		m.s.Host = *l.Host
+		m.s.Host.Root = root
 	}
 	if l.Sighting == nil || l.Sighting.State == Unknown {
 		m.noAnswer(l.Err)

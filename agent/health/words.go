@@ -190,6 +190,7 @@ const (
 type HostWord struct {
 	Closed string   `json:"closed,omitempty"` // why nothing may be started now: shutting down, engine restarting, booting
 	Going  bool     `json:"going,omitempty"`  // what stops now is stopped by the host or its engine, not on purpose
+	Root   string   `json:"root,omitempty"`   // what it depends on and that fails: "lxc/db1 (db1), which is stopped"; empty: nothing of that
 	Faults []string `json:"faults,omitempty"` // what this container needs and the host lacks: "bridge br0 is missing"; sorted
 }
 
@@ -198,6 +199,7 @@ type Room struct {
 	Start   bool   `json:"start"`
 	Restart bool   `json:"restart"`
 	Why     string `json:"why,omitempty"`
+	Event   string `json:"event,omitempty"` // id of the event of the whole host that a failure now belongs to
 }
 
 // An Observation is one thing that happened to one container, at one moment. Of the pointers at most one is set; none

@@ -16,6 +16,7 @@ const (
 	fromBus       = "dbus"
 	fromSystemctl = "systemctl"
 	fromLinks     = "netlink"
+	fromGauge     = "gauge"
 )
 
 // newMetrics registers with r; a nil r keeps the metrics to ourselves.
@@ -24,7 +25,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	return &metrics{
 		changes: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "atalaya_host_changes_total",
-			Help: "Changes of the host that concern containers, by source (systemd or netlink).",
+			Help: "Changes of the host that concern containers, by source (dbus, systemctl, netlink or gauge).",
 		}, []string{"source"}),
 		asked: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "atalaya_host_ask_duration_seconds",

@@ -26,6 +26,7 @@ type Watcher struct {
 	managed bool
 	root    string // "/"
 	links   *links
+	gauge   *gauge
 
 	mu        sync.Mutex
 	bus       *bus // nil: not connected
@@ -52,6 +53,7 @@ func New(o Options) *Watcher {
 		facts: facts{units: make(map[string]unit), boot: BootID(), booted: booted(now)},
 	}
 	w.links = newLinks(o.Log, w.metrics, w.linkChanged)
+	w.gauge = newGauge(w.root)
 	return w
 }
 
@@ -60,6 +62,7 @@ func New(o Options) *Watcher {
 func (w *Watcher) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	all.Go(func() { w.links.run(ctx) })
+	all.Go(func() { w.gauge.run(ctx, func() { w.changed(fromGauge) }) })
 	if w.managed {
 		all.Go(func() { w.follow(ctx) })
 	} else {
@@ -77,6 +80,10 @@ func (w *Watcher) Changes() <-chan struct{} { return w.changes }
 // Nothing is said while the interfaces cannot be read. While Run runs it costs a map access, and what it says is as old as
 // a message of the kernel on its way, some milliseconds; Changes tells when that has come.
 func (w *Watcher) Missing(links []string) []string { return w.links.missing(links) }
+
+// Strain is what the whole host suffers from, as of the latest reading, at most some seconds old. It is none while Run does
+// not run.
+func (w *Watcher) Strain() Strain { return w.gauge.now() }
 
 func (w *Watcher) linkChanged() { w.changed(fromLinks) }
 

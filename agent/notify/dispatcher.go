@@ -252,6 +252,9 @@ func (f *flight) end(cancel context.CancelFunc) {
 	}
 }
 
+// maxOthers is of how many of its containers an event of the host has the evidence with it; the rest is named.
+const maxOthers = 2
+
 // send makes one try.
 func (d *Dispatcher) send(ctx context.Context, x store.Delivery) outcome {
 	now := d.o.Now()
@@ -263,11 +266,15 @@ func (d *Dispatcher) send(ctx context.Context, x store.Delivery) outcome {
 	if late := now.Sub(x.Queued); late >= lateAfter {
 		m.Late = late
 	}
-	if x.Alert.Incident != "" {
-		var err error
-		if m.Bundles, err = d.o.Store.Bundles(ctx, x.Alert.Incident); err != nil {
-			d.log.Warn("notify: an alert goes out without its evidence", "channel", x.Channel, "incident", x.Alert.Incident, "err", err)
+	for n, incident := range append([]string{x.Alert.Incident}, x.Alert.Incidents...) {
+		if incident == "" || n > maxOthers {
+			continue
 		}
+		all, err := d.o.Store.Bundles(ctx, incident)
+		if err != nil {
+			d.log.Warn("notify: an alert goes out without its evidence", "channel", x.Channel, "incident", incident, "err", err)
+		}
+		m.Bundles = append(m.Bundles, all...)
 	}
 	began := time.Now()
 	r, err := guarded(ctx, c, m)

@@ -20,7 +20,8 @@ func settings(c *config.Config, log *slog.Logger) agent.Settings {
 	all := channelNames(c)
 	return agent.Settings{
 		Mode: c.Mode, Poll: c.Poll, PollHeld: c.PollHeld, Evidence: tuning(c.Evidence), Probes: c.Limits.Probes, Channels: all,
-		Survey:  health.Survey{Places: c.Limits.Starts, PlaceFor: 30 * time.Second, Bucket: c.Limits.Restarts, Window: c.Limits.RestartsWindow},
+		Survey: health.Survey{Places: c.Limits.Starts, PlaceFor: 30 * time.Second, Bucket: c.Limits.Restarts, Window: c.Limits.RestartsWindow,
+			Together: health.Together{Least: c.HostWide.Least, Share: float64(c.HostWide.Share) / 100, Within: c.HostWide.Within}},
 		OpenDue: c.Evidence.After + 500*time.Millisecond,
 		Setup:   func(s health.Sighting) agent.Setup { return setup(c, s, all, log) },
 	}
@@ -42,7 +43,7 @@ func setup(c *config.Config, s health.Sighting, all []string, log *slog.Logger) 
 		log.Error("part of the configuration cannot be used", "container", s.Ref.String(), "problem", problem)
 	}
 	k := c.For(s)
-	out := agent.Setup{Policy: k.Policy, Channels: k.Notify, Runbook: k.Runbook, Ignore: k.Ignore}
+	out := agent.Setup{Policy: k.Policy, Channels: k.Notify, Runbook: k.Runbook, Ignore: k.Ignore, Priority: k.Priority, DependsOn: k.DependsOn}
 	if k.Notify == nil {
 		out.Channels = all
 	}

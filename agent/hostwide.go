@@ -1,0 +1,180 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"atalaya/agent/diagnose"
+	"atalaya/agent/health"
+)
+
+// eventKey is where the store keeps the event of the whole host that goes on.
+const eventKey = "host-event"
+
+// daemonDeadAfter is how long the lists of an engine must have failed before that counts as a fault of the host.
+const daemonDeadAfter = 15 * time.Second
+
+// strained brings the survey up to date on what is wrong with the host itself.
+func (t *turn) strained() {
+	faults, choking := []string{}, ""
+	if t.o.Watcher != nil {
+		s := t.o.Watcher.Strain()
+		faults, choking = append(faults, s.Faults...), s.Choking
+	}
+	for _, g := range t.guests {
+		if g.state.RunState == health.Running { // a link that only starts make may be gone with the last that ran
+			faults = append(faults, g.state.Host.Faults...)
+		}
+	}
+	for _, in := range t.inst {
+		if !in.failing.IsZero() && t.at.Sub(in.failing) >= daemonDeadAfter {
+			faults = append(faults, fmt.Sprintf("the engine %s does not answer: %s", in.label(), in.view.Err))
+		}
+	}
+	slices.Sort(faults)
+	t.faults = slices.Compact(faults)
+	t.survey.Host(t.at, t.faults, choking)
+}
+
+// hostwide judges, at the end of a turn, whether many containers fail together, and tells of it once.
+func (t *turn) hostwide() {
+	for _, turned := range t.survey.Judge(t.at) {
+		t.toldHost(turned)
+		if turned.Kind == health.DoResolve { // whoever still fails is told by itself from here on
+			for _, ref := range turned.Event.Children {
+				if g := t.guests[ref]; g != nil && g.born {
+					t.step(g, health.Observation{})
+				}
+			}
+		}
+	}
+	t.keepEvent()
+}
+
+// keepEvent writes the event that goes on, so that the next agent goes on with it.
+func (t *turn) keepEvent() {
+	text := ""
+	if e := t.survey.Event(); e != nil {
+		b, err := json.Marshal(e)
+		if err != nil { // it holds nothing that does not marshal
+			t.log.Error("the event of the host cannot be kept", "err", err)
+		}
+		text = string(b)
+	}
+	if text != t.event {
+		t.event = text
+		t.batch.Meta = meta(t.batch.Meta, eventKey, text)
+	}
+}
+
+// resumeEvent goes on with what the agent before this one had open.
+func (t *turn) resumeEvent() {
+	text := t.loaded.Meta[eventKey]
+	if text == "" {
+		return
+	}
+	var e health.HostEvent
+	if err := json.Unmarshal([]byte(text), &e); err != nil {
+		t.log.Warn("the event of the host that was open cannot be read back: it is forgotten", "err", err)
+		return
+	}
+	t.event = text
+	t.survey.Resume(&e)
+}
+
+// toldHost writes the incident of the host and one alert per channel.
+func (t *turn) toldHost(turned health.HostTurn) {
+	e := turned.Event
+	in := health.Incident{ID: e.ID, Name: t.o.Host.FQDN, Reason: e.Reason, Opened: e.Since, Confirmed: e.Opened}
+	kind, severity := alertKind(turned.Kind)
+	al := health.Alert{Schema: health.AlertSchema, Kind: kind, Severity: severity, Host: t.o.Host, Incident: e.ID, Reason: turned.Reason,
+		Seq: t.seq(e.ID), At: t.clock.wall(t.at), Since: t.clock.wall(e.Since), Confirmed: t.clock.wall(e.Opened), Affected: t.affected(e.Children)}
+	al.Summary = fmt.Sprintf("%s: %s", t.o.Host.FQDN, e.Reason)
+	if n := len(e.Children); n > 0 && kind != health.AlertResolved {
+		al.Summary += fmt.Sprintf("; affected: %s", few(al.Affected))
+	}
+	for _, r := range e.Children {
+		if g := t.guests[r]; g != nil && g.state.Case != nil {
+			al.Incidents = append(al.Incidents, g.state.Case.ID)
+		}
+	}
+	if kind == health.AlertOpen {
+		v := hostVerdict(t.o.Host.FQDN, e)
+		al.Verdict, al.Todo = &v, v.Cure
+	}
+	al.Next = t.nextHost(e)
+	if kind == health.AlertResolved {
+		in.Resolved, in.How = t.at, turned.Reason
+		al.How, al.DownFor, al.Next = turned.Reason, health.ToMillis(t.at.Sub(e.Since)), ""
+		al.Summary = fmt.Sprintf("%s: over after %s: %s (%s)", t.o.Host.FQDN, t.at.Sub(e.Since).Round(time.Second), e.Reason, turned.Reason)
+	}
+	t.metrics.incidents.WithLabelValues(string(turned.Kind)).Inc()
+	t.batch.Incidents = append(t.batch.Incidents, in)
+	t.log.Log(context.Background(), level(severity), "incident of the host", "turn", string(kind), "incident", e.ID, "summary", al.Summary)
+	if t.set.Mode != health.ModeObserve {
+		t.queue(t.set.Channels, al, health.Action{Kind: turned.Kind}) // it waits for the evidence of its containers
+	}
+	if kind == health.AlertResolved {
+		delete(t.seqs, e.ID)
+		t.batch.Meta = meta(t.batch.Meta, "seq/"+e.ID, "")
+	}
+}
+
+// hostVerdict says which layer an event of the host lies in. Where nothing is known to be wrong with the host, what many
+// containers share is to blame, and not each of them; more is not known.
+func hostVerdict(host string, e health.HostEvent) health.Verdict {
+	v := health.Verdict{Layer: diagnose.Undetermined, Confidence: diagnose.Low, RetryHelps: health.Maybe,
+		Sentence: fmt.Sprintf("On host %s %s: what they share is to blame, and not each of them.", host, e.Reason),
+		Disproof: "Causes of their own in the evidence of several of them.",
+		Cure:     "Look at what they share: storage, network, memory of the host, a service that all of them need."}
+	for _, kind := range []struct{ word, layer, cure string }{
+		{"bridge ", diagnose.Network, "Bring the interface up again, and see who took it down: journalctl -u networking -u systemd-networkd -u NetworkManager."},
+		{"file system ", diagnose.Storage, "Make room, or see the kernel's log for errors of the disk: df -h, df -i, dmesg."},
+		{"disks ", diagnose.Storage, "See which disk is slow or failing: iostat -x 1, smartctl -a, dmesg."},
+		{"engine ", diagnose.Engine, "Start the engine's service again, and read its log first: journalctl -u NAME."},
+		{"", diagnose.Host, "Give the host what it lacks, and see who used it up: top, and the vitals in the evidence."},
+	} {
+		if len(e.Faults) > 0 && strings.Contains(e.Faults[0], kind.word) {
+			v.Layer, v.Confidence, v.Cure = kind.layer, diagnose.High, kind.cure
+			v.Sentence = fmt.Sprintf("Host %s cannot do what its containers need: %s.", host, strings.Join(e.Faults, "; "))
+			v.Proof = e.Faults
+			v.Disproof = "The same failures after this is mended."
+			break
+		}
+	}
+	return v
+}
+
+// nextHost says what is done about it.
+func (t *turn) nextHost(e health.HostEvent) string {
+	switch {
+	case len(e.Faults) > 0:
+		return "what has died is started again; what only fails is left alone until this is over"
+	case t.set.Mode != health.ModeHeal:
+		return ""
+	}
+	return fmt.Sprintf("what has died is started again, %d at once; of what only fails, at most %d are restarted within %s, after another look at each",
+		t.survey.Places, t.survey.Bucket, t.survey.Window)
+}
+
+// affected names containers for people.
+func (t *turn) affected(refs []health.Ref) []string {
+	var out []string
+	for _, r := range refs {
+		out = append(out, t.called(r))
+	}
+	return out
+}
+
+// few names the first ones, and counts the rest.
+func few(names []string) string {
+	const most = 5
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d others", strings.Join(names[:most], ", "), len(names)-most)
+}
