@@ -50,29 +50,37 @@ func (c *compiler) config(raw rawFile) *Config {
 	c.engines(raw.Engines)
 	c.channels(raw.Channels)
 	c.definitions(raw.Probes)
-	c.settings("defaults", raw.Defaults, rawBudget{})
+	c.settings("defaults", raw.Defaults, rawSettings{})
 	for i, r := range raw.Containers {
 		path := fmt.Sprintf("containers[%d]", i)
 		if r.Match.empty() && !c.problems.within(path+".match") {
 			c.wrong(path+".match", "matches everything: put it under defaults, or say which: engine, instance, name, tag")
 		}
-		c.settings(path, r.rawSettings, raw.Defaults.Budget)
+		c.settings(path, r.rawSettings, raw.Defaults)
 	}
 	c.unused(raw)
 	return c.out
 }
 
 // settings checks what defaults or a rule says, of which under holds below it.
-func (c *compiler) settings(path string, s rawSettings, under rawBudget) {
-	b, built := s.Budget, health.DefaultPolicy()
-	shortest := *cmp.Or(b.RetryMin, under.RetryMin, &built.RetryMin)
-	longest := *cmp.Or(b.RetryMax, under.RetryMax, &built.RetryMax)
+func (c *compiler) settings(path string, s, under rawSettings) {
+	b, built := s.Budget, builtInSettings()
+	shortest := *cmp.Or(b.RetryMin, under.Budget.RetryMin, built.Budget.RetryMin)
+	longest := *cmp.Or(b.RetryMax, under.Budget.RetryMax, built.Budget.RetryMax)
 	if longest < shortest {
 		at := path + ".budget.retry_max"
 		if b.RetryMax == nil {
 			at = path + ".budget.retry_min"
 		}
 		c.wrong(at, "retry_max, %s, is shorter than retry_min, %s", formatDuration(longest), formatDuration(shortest))
+	}
+	high := *cmp.Or(s.Flapping.High, under.Flapping.High, built.Flapping.High)
+	if low := *cmp.Or(s.Flapping.Low, under.Flapping.Low, built.Flapping.Low); low > high && high > 0 {
+		at := path + ".flapping.low"
+		if s.Flapping.Low == nil {
+			at = path + ".flapping.high"
+		}
+		c.wrong(at, "low, %d, is above high, %d", low, high)
 	}
 	if b.Delays != nil && len(b.Delays) == 0 {
 		c.wrong(path+".budget.delays", "is empty: give at least one, as in [5s]")

@@ -94,6 +94,7 @@ func builtInSettings() rawSettings {
 			Attempts: &p.Attempts, Window: &p.Window, Delays: p.Delays,
 			RetryMin: &p.RetryMin, RetryMax: &p.RetryMax, Forget: &p.Forget,
 		},
+		Flapping:    rawFlapping{High: new(int(p.FlapHigh)), Low: new(int(p.FlapLow))},
 		StopTimeout: &p.StopWithin, StartTimeout: &p.StartWithin, Settle: &p.SettleWithin,
 		Priority: new(int),
 	}
@@ -106,6 +107,7 @@ func (e *effective) container() Container {
 	policy.Want = want(*set.Want)
 	policy.Attempts, policy.Window, policy.Delays = *set.Budget.Attempts, *set.Budget.Window, slices.Clone(set.Budget.Delays)
 	policy.RetryMin, policy.RetryMax, policy.Forget = *set.Budget.RetryMin, *set.Budget.RetryMax, *set.Budget.Forget
+	policy.FlapHigh, policy.FlapLow = float64(*set.Flapping.High), float64(*set.Flapping.Low)
 	policy.StopWithin, policy.StartWithin, policy.SettleWithin = *set.StopTimeout, *set.StartTimeout, *set.Settle
 	out := Container{Notify: slices.Clone(set.Notify), Ignore: or(set.Ignore, false), Runbook: or(set.Runbook, ""),
 		Priority: or(set.Priority, 0), DependsOn: slices.Clone(set.DependsOn)}

@@ -30,6 +30,7 @@ type rawSettings struct {
 	Want         *string        `mapstructure:"want"`
 	Probes       []rawProbe     `mapstructure:"probes"`
 	Budget       rawBudget      `mapstructure:"budget"`
+	Flapping     rawFlapping    `mapstructure:"flapping"`
 	StopTimeout  *time.Duration `mapstructure:"stop_timeout"`
 	StartTimeout *time.Duration `mapstructure:"start_timeout"`
 	Settle       *time.Duration `mapstructure:"settle"`
@@ -44,6 +45,11 @@ type rawBudget struct {
 	RetryMin *time.Duration  `mapstructure:"retry_min"`
 	RetryMax *time.Duration  `mapstructure:"retry_max"`
 	Forget   *time.Duration  `mapstructure:"forget"`
+}
+
+type rawFlapping struct {
+	High *int `mapstructure:"high"`
+	Low  *int `mapstructure:"low"`
 }
 
 type rawRule struct {

@@ -21,6 +21,11 @@ func settingKeys() []key {
 			{name: "retry_max", kind: duration, def: "6h", low: second, high: 30 * day, doc: "Exhausted: the longest pause. Not shorter than retry_min."},
 			{name: "forget", kind: duration, def: "15m", low: second, high: 30 * day, doc: "Healthy for so long, and the budget is fresh again."},
 		}},
+		{name: "flapping", kind: block, doc: "When it is up and down too often, as Nagios judges it: of its last 21 states, taken with each change and every minute, how many differ from the " +
+			"one before, the newer weighing more. Then it is not restarted any more, what has died is still started, and all of it is one incident, until it is steady.", keys: []key{
+			{name: "high", kind: whole, def: "30", low: 0, high: 100, doc: "Percent at which it flaps. 0: that is not judged."},
+			{name: "low", kind: whole, def: "20", low: 0, high: 100, doc: "Percent below which it does no more. Not above high."},
+		}},
 		{name: "stop_timeout", kind: duration, def: "60s", low: second, high: hour, doc: "How long a restart asks the guest to shut down before it kills; the engine's own limit where that is longer."},
 		{name: "start_timeout", kind: duration, def: "3m", low: second, high: day, doc: "How long the engine may take to answer a start."},
 		{name: "settle", kind: duration, def: "3s", high: hour, doc: "Without probes: running for so long after a start is recovered."},

@@ -112,6 +112,8 @@ func (m *machine) sick(inside Outcome) {
 		m.alert("its probe is configured to alert only", false)
 	case m.s.Case.Tried > 0 && !m.passedThisLife():
 		m.alert("it was restarted, and the probe has not passed since: another restart would not mend it", false)
+	case m.s.Flap.On:
+		m.alert(m.flapping(), false)
 	case m.maybeMany():
 	default:
 		m.attempt(VerbRestart)
@@ -221,9 +223,29 @@ func (m *machine) exhaust() {
 	}
 }
 
+// crashLoop says what all attempts have in common, where there is something: a loop is told by its cause.
+func (m *machine) crashLoop() string {
+	all := m.s.Attempts
+	if len(all) < 3 {
+		return ""
+	}
+	for _, a := range all {
+		if gist(a.Cause) != gist(all[0].Cause) || (a.Err == "") != (all[0].Err == "") {
+			return ""
+		}
+	}
+	switch {
+	case all[0].Cause != "":
+		return ", each time because of the same: " + all[len(all)-1].Cause
+	case all[0].Err == "" && m.s.RunState == Stopped:
+		return ": a crash loop, it starts each time and ends again"
+	}
+	return ""
+}
+
 func (m *machine) exhaustedAgain() {
-	m.enter(Exhausted, fmt.Sprintf("%d attempts within %s did not help; the next one follows, or comes at once when its configuration, a lock or the host changes",
-		len(m.s.Attempts), m.p.Window))
+	m.enter(Exhausted, fmt.Sprintf("%d attempts within %s did not help%s; the next one follows, or comes at once when its configuration, a lock or the host changes",
+		len(m.s.Attempts), m.p.Window, m.crashLoop()))
 	m.s.Due = m.at.Add(m.jitter(m.s.Retry))
 }
 

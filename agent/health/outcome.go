@@ -267,6 +267,9 @@ func (m *machine) wake() time.Time {
 	if s.Hold != nil {
 		at(s.Hold.Until)
 	}
+	if s.Flap.On {
+		at(s.Flap.At.Add(flapEvery))
+	}
 	if s.Looking != nil {
 		at(s.Looking.Asked.Add(m.p.LookWithin))
 	} else {
@@ -284,8 +287,8 @@ func (m *machine) wake() time.Time {
 	case Starting, Stopping:
 		at(s.Since.Add(m.phaseLimit()))
 	case Settling:
-		if s.RunState == Running {
-			at(s.Since.Add(m.p.SettleWithin))
+		if over := s.Since.Add(m.p.SettleWithin); s.RunState == Running && m.at.Before(over) {
+			at(over)
 		}
 	case Up:
 		if len(s.Attempts) > 0 {

@@ -37,6 +37,8 @@ type Policy struct {
 	OpenWithin   time.Duration          `json:"open_within"`   // an incident opens with the first outcome, or after this
 	StartWithin  time.Duration          `json:"start_within"`  // an outcome later than this is taken as lost, and looked for
 	StopWithin   time.Duration          `json:"stop_within"`   // graceful part of a restart, before it kills
+	FlapHigh     float64                `json:"flap_high"`     // percent of changes at which it flaps; 0: that is not judged
+	FlapLow      float64                `json:"flap_low"`      // percent below which it does no more
 	SettleWithin time.Duration          `json:"settle_within"` // without probes: running so long is recovered
 }
 
@@ -59,6 +61,7 @@ func DefaultPolicy() Policy {
 		Forget:     15 * time.Minute,
 		LookWithin: 10 * time.Second, OpenWithin: 2 * time.Second, StartWithin: 3 * time.Minute,
 		StopWithin: 60 * time.Second, SettleWithin: 3 * time.Second,
+		FlapHigh: 30, FlapLow: 20,
 	}
 }
 

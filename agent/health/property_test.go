@@ -13,20 +13,22 @@ import (
 
 // A world is a container that behaves at random, and an agent whose looks and actions are answered at random.
 type world struct {
-	p       Policy
-	s       State
-	at      time.Time
-	state   RunState // what is true
-	pid     int
-	dead    bool // the life of pid is over
-	doomed  bool // starts do not work
-	record  bool // the engine has it on record that somebody stopped it
-	seq     uint64
-	open    bool
-	pending []Action // looks and actions whose outcome has not come
-	starts  []time.Time
-	moves   map[[2]Phase]int
-	example map[[2]Phase]string // one of each move
+	p        Policy
+	s        State
+	at       time.Time
+	state    RunState // what is true
+	pid      int
+	dead     bool // the life of pid is over
+	doomed   bool // starts do not work
+	record   bool // the engine has it on record that somebody stopped it
+	seq      uint64
+	open     bool
+	parent   bool     // what is open was not told, as it belongs to an event of the host
+	hostwide string   // the event of the host that goes on
+	pending  []Action // looks and actions whose outcome has not come
+	starts   []time.Time
+	moves    map[[2]Phase]int
+	example  map[[2]Phase]string // one of each move
 }
 
 func newWorld(p Policy) *world {
@@ -63,6 +65,10 @@ func (w *world) event(t *rapid.T) Observation {
 	if rapid.IntRange(0, 9).Draw(t, "room") == 0 {
 		o.Room = Room{Why: "full"}
 	}
+	if rapid.IntRange(0, 15).Draw(t, "hostwide") == 0 {
+		w.hostwide = rapid.SampledFrom([]string{"", "h1", "h2"}).Draw(t, "event of the host")
+	}
+	o.Room.Event = w.hostwide
 	switch k := rapid.IntRange(0, 19).Draw(t, "event"); {
 	case k < 8 && len(w.pending) > 0: // an outcome comes
 		i := rapid.IntRange(0, len(w.pending)-1).Draw(t, "which")
@@ -87,8 +93,13 @@ func (w *world) event(t *rapid.T) Observation {
 			Until: w.at.Add(time.Minute), By: "root"}
 	case k == 16:
 		o.Host = &HostWord{}
-		if rapid.Bool().Draw(t, "closed") {
+		switch rapid.IntRange(0, 4).Draw(t, "word") {
+		case 0, 1:
 			o.Host = &HostWord{Closed: "going down", Going: true, Faults: []string{"bridge"}}
+		case 2:
+			o.Host = &HostWord{Faults: []string{"bridge"}}
+		case 3:
+			o.Host = &HostWord{Root: "db, which fails"}
 		}
 	case k == 17:
 		o.Birth = &Birth{Boot: rapid.SampledFrom([]string{"b1", "b1", "b2"}).Draw(t, "boot"), Orderly: rapid.Bool().Draw(t, "orderly")}
@@ -146,7 +157,8 @@ func (w *world) step(t *rapid.T, o Observation) {
 	if s2, acts2 := Step(w.p, thawed, o); !sameJSON(s, s2) || !sameJSON(acts, acts2) {
 		t.Fatalf("a state read back from the store decides otherwise\n%s", frozen)
 	}
-	if o.Signal != nil && o.Signal.Outcome == Unsure && !w.timerDue(before) && !before.Queue && !s.Same(before) && before.Phase != "" {
+	letOut := before.Incident != nil && before.Incident.Parent != "" && before.Incident.Parent != o.Room.Event
+	if o.Signal != nil && o.Signal.Outcome == Unsure && !letOut && !w.timerDue(before) && !before.Queue && !s.Same(before) && before.Phase != "" {
 		t.Fatalf("unsure changed %s to %s", before.Phase, s.Phase)
 	}
 	if before.Phase != "" {
@@ -171,10 +183,10 @@ func (w *world) timerDue(s State) bool {
 func (w *world) action(t *rapid.T, before State, a Action, o Observation) {
 	switch a.Kind {
 	case DoOpen:
-		if w.open {
+		if w.open && !w.parent {
 			t.Fatal("opened twice")
 		}
-		w.open = true
+		w.open, w.parent = true, a.Incident.Parent != ""
 	case DoResolve:
 		if !w.open {
 			t.Fatal("resolved what was not open")
@@ -212,8 +224,15 @@ func (w *world) attempt(t *rapid.T, before State, a Action, o Observation) {
 	if second {
 		return
 	}
-	if w.s.Hold != nil {
+	switch {
+	case w.s.Hold != nil:
 		t.Fatalf("%s on hold", a.Kind)
+	case w.s.Host.Root != "":
+		t.Fatalf("%s while what it depends on fails", a.Kind)
+	case a.Kind == DoRestart && len(w.s.Host.Faults) > 0:
+		t.Fatal("restarted while the host lacks what it needs")
+	case a.Kind == DoRestart && w.s.Flap.On:
+		t.Fatal("restarted while it flaps")
 	}
 	if !o.Room.Start {
 		t.Fatalf("%s without room", a.Kind)
@@ -264,6 +283,8 @@ func TestStepProperties(t *testing.T) {
 		p := testPolicy()
 		p.Mode = rapid.SampledFrom([]Mode{ModeHeal, ModeHeal, ModeHeal, ModeAlert, ModeObserve}).Draw(t, "mode")
 		p.Attempts = rapid.IntRange(1, 3).Draw(t, "attempts")
+		p.FlapHigh = rapid.SampledFrom([]float64{0, 10, 30}).Draw(t, "flap")
+		p.FlapLow = p.FlapHigh / 2
 		w := newWorld(p)
 		w.doomed = rapid.IntRange(0, 2).Draw(t, "doomed") == 0
 		for range rapid.IntRange(1, 120).Draw(t, "length") {

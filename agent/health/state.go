@@ -67,6 +67,7 @@ type State struct {
 	Host   HostWord  `json:"host,omitzero"`          // the host's latest word
 	Fresh  time.Time `json:"fresh_after,omitzero"`   // a list answer asked for before this is stale
 	Clear  time.Time `json:"healthy_since,omitzero"` // since when it is up without an incident
+	Flap   Flap      `json:"flap,omitzero"`          // whether it changes too often
 
 	// What people said.
 	Want   Tri    `json:"want,omitempty"`
@@ -160,7 +161,8 @@ func (s State) sameWord(t State) bool {
 	return s.Ref == t.Ref && s.Name == t.Name && s.Mark == t.Mark && s.RunState == t.RunState && s.Detail == t.Detail &&
 		s.Init == t.Init && s.Autostart == t.Autostart && s.Config == t.Config && sameValue(s.Lock, t.Lock) &&
 		s.Supervisor == t.Supervisor && s.Finished == t.Finished && s.OnPurpose == t.OnPurpose && s.Overruled == t.Overruled && s.ToldOff == t.ToldOff && s.Ran == t.Ran && s.Life.Equal(t.Life) && s.Dead == t.Dead &&
-		s.Boot == t.Boot && s.Absent == t.Absent && s.Fresh.Equal(t.Fresh) && s.Clear.Equal(t.Clear)
+		s.Boot == t.Boot && s.Absent == t.Absent && s.Fresh.Equal(t.Fresh) && s.Clear.Equal(t.Clear) &&
+		s.Flap.Bad == t.Flap.Bad && s.Flap.On == t.Flap.On // what time alone adds to it is made anew
 }
 
 func (s State) samePeople(t State) bool {

@@ -49,7 +49,7 @@ func touch(t *testing.T, v reflect.Value) {
 		for i := range v.NumField() {
 			touch(t, v.Field(i))
 		}
-	case reflect.Uint64:
+	case reflect.Uint32, reflect.Uint64:
 		v.SetUint(1)
 	default:
 		t.Fatalf("%s: the test does not know this kind", v.Type())

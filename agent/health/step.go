@@ -20,6 +20,7 @@ func Step(p Policy, s State, o Observation) (State, []Action) {
 	maps.DeleteFunc(m.s.Probes, func(name string, _ ProbeState) bool { _, ok := p.Probes[name]; return !ok })
 	m.hear(o)
 	m.timers()
+	m.flap()
 	m.s.Wake = m.wake()
 	return m.s, m.acts
 }

@@ -46,6 +46,7 @@ func TestTimelines(t *testing.T) {
 func testPolicy() Policy {
 	p := DefaultPolicy()
 	p.Attempts = 3
+	p.FlapHigh = 0 // timelines put many failures into one hour; "flap=30" turns it on
 	p.Delays = []time.Duration{5 * time.Second, 20 * time.Second}
 	p.Probes = map[string]ProbePolicy{
 		"web":  {FailAfter: 3, PassAfter: 2, Grace: 60 * time.Second, OnFail: FailRestart},
@@ -129,6 +130,8 @@ func (pl *player) given(t *testing.T, words []string) {
 			pl.p.Attempts, _ = strconv.Atoi(v)
 		case "room":
 			pl.room = Room{Start: v != "no", Restart: v == "yes", Why: "no room"} // start: for the dead only
+		case "flap":
+			pl.p.FlapHigh, _ = strconv.ParseFloat(v, 64)
 		case "mark":
 			pl.mark = v
 		case "config":
