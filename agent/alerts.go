@@ -65,7 +65,7 @@ func (t *turn) told(g *guest, act health.Action) {
 // not long.
 func (t *turn) queue(channels []string, al health.Alert, act health.Action) {
 	due := t.at
-	if act.Kind != health.DoTell && t.o.Recorder != nil {
+	if act.Kind != health.DoTell && act.Kind != health.DoWarn && t.o.Recorder != nil {
 		due = due.Add(t.set.OpenDue)
 	}
 	key := fmt.Sprintf("%s/%d", al.Incident, al.Seq)
@@ -134,6 +134,8 @@ func alertKind(k health.ActionKind) (kind health.AlertKind, severity string) {
 		return health.AlertEscalate, "critical"
 	case health.DoResolve:
 		return health.AlertResolved, "info"
+	case health.DoWarn:
+		return health.AlertNotice, "warning"
 	}
 	return health.AlertNotice, "info"
 }

@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"atalaya/agent/engine"
 	"atalaya/agent/evidence"
 	"atalaya/agent/health"
 	"atalaya/agent/sentinel"
@@ -179,78 +178,6 @@ func (t *turn) looked(ref health.Ref, l health.Look, kernel []string) {
 	}
 	if dead != nil {
 		t.step(g, health.Observation{Death: dead})
-	}
-}
-
-// change starts or stops a container. It never begins while a command, ours or of a predecessor, is still at it.
-func (h *hands) change(j job, act health.Action) {
-	unlock, ok := h.lock(j.ref)
-	if !ok {
-		return
-	}
-	defer unlock()
-	d := h.dossier(act.Case)
-	d.volatile(h.ctx)
-	verb, limit := h.verb(j, act)
-	began := time.Now()
-	ans := j.inst.Do(h.ctx, verb, j.ref.ID, limit)
-	if h.ctx.Err() != nil && ans.Transcript.Abandoned {
-		return // the agent ends; the command goes on, and our successor awaits it
-	}
-	d.transcript(act, verb, ans)
-	tr := health.Tried{Attempt: act.Attempt, Verb: verb, At: began, Took: health.ToMillis(ans.Transcript.Took), Command: ans.Transcript.Argv,
-		Exit: ans.Transcript.Exit, Answer: answer(ans), Cause: ans.Cause}
-	done := health.Done{Attempt: act.Attempt, Verb: verb, Err: ans.Err, Cause: ans.Cause, Already: ans.Already}
-	h.a.inbox.put(func(t *turn) { t.finished(j.ref, done, tr, string(ans.Log)) })
-}
-
-// verb chooses the engine's command: its own restart where it has one, else a stop that asks, or one that does not.
-func (h *hands) verb(j job, act health.Action) (health.Verb, time.Duration) {
-	switch {
-	case act.Kind == health.DoStart:
-		return health.VerbStart, 0
-	case act.Hard && j.inst.Can(health.VerbKill):
-		return health.VerbKill, 0
-	case !act.Hard && j.inst.Can(health.VerbRestart):
-		return health.VerbRestart, 0
-	}
-	return health.VerbStop, j.setup.Policy.StopWithin
-}
-
-// answer is what the engine said, for people: its own words, bounded.
-func answer(ans engine.Answer) string {
-	out := string(ans.Transcript.Stderr)
-	if out == "" {
-		out = string(ans.Transcript.Stdout)
-	}
-	if out == "" {
-		out = ans.Err
-	}
-	if len(out) > 2000 {
-		out = out[:2000] + "…"
-	}
-	return out
-}
-
-// finished takes in the outcome of a change.
-func (t *turn) finished(ref health.Ref, d health.Done, tr health.Tried, log string) {
-	t.survey.End(ref)
-	g := t.guests[ref]
-	if g == nil {
-		return
-	}
-	tr.At = t.clock.wall(t.clock.at(tr.At))
-	g.engineLog = log
-	g.tried = append(g.tried, tr)
-	if len(g.tried) > 40 {
-		g.tried = g.tried[1:]
-	}
-	t.noteTried(g, tr)
-	t.step(g, health.Observation{Done: &d})
-	for _, o := range t.guests {
-		if o.state.Queue {
-			t.step(o, health.Observation{})
-		}
 	}
 }
 

@@ -132,7 +132,7 @@ func (t *turn) ordered(g *guest, before health.State, acts []health.Action) {
 				t.memory.spend(g.ref)
 			}
 			rest = append(rest, act)
-		case health.DoOpen, health.DoUpdate, health.DoEscalate, health.DoResolve, health.DoTell:
+		case health.DoOpen, health.DoUpdate, health.DoEscalate, health.DoResolve, health.DoTell, health.DoWarn:
 			t.told(g, act)
 			if act.Kind == health.DoResolve {
 				rest = append(rest, act)

@@ -24,6 +24,15 @@ import (
 const maxName = 63
 
 // word is a name that is safe in messages, metrics, file names and references such as lxc:backup/web1.
+// patience accepts a duration, or never.
+func patience(s string) error {
+	if s == "never" {
+		return nil
+	}
+	_, err := parseDuration(s)
+	return err
+}
+
 func word(s string) error {
 	if s == "" {
 		return errors.New("is empty")

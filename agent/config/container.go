@@ -5,6 +5,7 @@ import (
 	"path"
 	"reflect"
 	"slices"
+	"time"
 
 	"atalaya/agent/health"
 	"atalaya/probes"
@@ -94,6 +95,8 @@ func builtInSettings() rawSettings {
 			Attempts: &p.Attempts, Window: &p.Window, Delays: p.Delays,
 			RetryMin: &p.RetryMin, RetryMax: &p.RetryMax, Forget: &p.Forget,
 		},
+		DeferTo: new("60s"), Repair: &p.Repair, Unlock: new("never"),
+		LockLimits:  rawLockLimits{Backup: &p.LockLimits.Backup, Snapshot: &p.LockLimits.Snapshot, Move: &p.LockLimits.Move, Other: &p.LockLimits.Other},
 		Flapping:    rawFlapping{High: new(int(p.FlapHigh)), Low: new(int(p.FlapLow))},
 		StopTimeout: &p.StopWithin, StartTimeout: &p.StartWithin, Settle: &p.SettleWithin,
 		Priority: new(int),
@@ -107,6 +110,8 @@ func (e *effective) container() Container {
 	policy.Want = want(*set.Want)
 	policy.Attempts, policy.Window, policy.Delays = *set.Budget.Attempts, *set.Budget.Window, slices.Clone(set.Budget.Delays)
 	policy.RetryMin, policy.RetryMax, policy.Forget = *set.Budget.RetryMin, *set.Budget.RetryMax, *set.Budget.Forget
+	policy.DeferFor, policy.Repair, policy.Unlock = deferral(*set.DeferTo), *set.Repair, *set.Unlock == "dead"
+	policy.LockLimits = health.LockLimits{Backup: *set.LockLimits.Backup, Snapshot: *set.LockLimits.Snapshot, Move: *set.LockLimits.Move, Other: *set.LockLimits.Other}
 	policy.FlapHigh, policy.FlapLow = float64(*set.Flapping.High), float64(*set.Flapping.Low)
 	policy.StopWithin, policy.StartWithin, policy.SettleWithin = *set.StopTimeout, *set.StartTimeout, *set.Settle
 	out := Container{Notify: slices.Clone(set.Notify), Ignore: or(set.Ignore, false), Runbook: or(set.Runbook, ""),
@@ -126,6 +131,15 @@ func (e *effective) container() Container {
 	out.Policy = policy
 	out.Trace = e.trace()
 	return out
+}
+
+// deferral is how long another supervisor is given; below 0: for ever. Load has checked it.
+func deferral(s string) time.Duration {
+	d, err := parseDuration(s)
+	if err != nil {
+		return -1
+	}
+	return d
 }
 
 func want(s string) health.Tri {

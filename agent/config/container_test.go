@@ -105,6 +105,13 @@ budget.delays = [1s]  (x.yaml:4, defaults)
 budget.retry_min = 30m  (built-in)
 budget.retry_max = 6h  (built-in)
 budget.forget = 15m  (built-in)
+defer_to_supervisor = 60s  (built-in)
+repair = true  (built-in)
+unlock = never  (built-in)
+lock_limits.backup = 6h  (built-in)
+lock_limits.snapshot = 1h  (built-in)
+lock_limits.move = 2h  (built-in)
+lock_limits.other = 1h  (built-in)
 flapping.high = 30  (built-in)
 flapping.low = 20  (built-in)
 stop_timeout = 2m  (x.yaml:9, containers[0])
@@ -232,5 +239,17 @@ func BenchmarkFor(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		c.For(s)
+	}
+}
+
+// What is said of other supervisors, locks and cures holds.
+func TestSupervisorsLocksAndCures(t *testing.T) {
+	c := loaded(t, "defaults: {defer_to_supervisor: never, repair: false, unlock: dead, lock_limits: {backup: 12h}}\n")
+	p := c.For(sighting("web1")).Policy
+	if p.DeferFor >= 0 || p.Repair || !p.Unlock || p.LockLimits.Backup != 12*time.Hour || p.LockLimits.Other != time.Hour {
+		t.Errorf("%+v", p)
+	}
+	if p := loaded(t, "").For(sighting("web1")).Policy; p.DeferFor != health.DefaultPolicy().DeferFor {
+		t.Errorf("%+v", p)
 	}
 }

@@ -30,6 +30,10 @@ type rawSettings struct {
 	Want         *string        `mapstructure:"want"`
 	Probes       []rawProbe     `mapstructure:"probes"`
 	Budget       rawBudget      `mapstructure:"budget"`
+	DeferTo      *string        `mapstructure:"defer_to_supervisor"`
+	Repair       *bool          `mapstructure:"repair"`
+	Unlock       *string        `mapstructure:"unlock"`
+	LockLimits   rawLockLimits  `mapstructure:"lock_limits"`
 	Flapping     rawFlapping    `mapstructure:"flapping"`
 	StopTimeout  *time.Duration `mapstructure:"stop_timeout"`
 	StartTimeout *time.Duration `mapstructure:"start_timeout"`
@@ -45,6 +49,13 @@ type rawBudget struct {
 	RetryMin *time.Duration  `mapstructure:"retry_min"`
 	RetryMax *time.Duration  `mapstructure:"retry_max"`
 	Forget   *time.Duration  `mapstructure:"forget"`
+}
+
+type rawLockLimits struct {
+	Backup   *time.Duration `mapstructure:"backup"`
+	Snapshot *time.Duration `mapstructure:"snapshot"`
+	Move     *time.Duration `mapstructure:"move"`
+	Other    *time.Duration `mapstructure:"other"`
 }
 
 type rawFlapping struct {

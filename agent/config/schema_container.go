@@ -21,6 +21,16 @@ func settingKeys() []key {
 			{name: "retry_max", kind: duration, def: "6h", low: second, high: 30 * day, doc: "Exhausted: the longest pause. Not shorter than retry_min."},
 			{name: "forget", kind: duration, def: "15m", low: second, high: 30 * day, doc: "Healthy for so long, and the budget is fresh again."},
 		}},
+		{name: "defer_to_supervisor", kind: text, def: "60s", check: patience, doc: "How long another supervisor of this host, such as a restart policy or a unit, is given with a container that " +
+			"fails; or never: then people are told, and it is left to that one. One that may start it on another host (Proxmox HA, shaman, Kubernetes, Swarm, Nomad) is never overruled."},
+		{name: "repair", kind: truth, def: "true", doc: "After a start that failed, the engine's own safe cure comes before the next: it destroys no data. See docs/engines.md for which engine has one."},
+		{name: "unlock", kind: choice, def: "never", of: []string{"never", "dead"}, doc: "Whether a lock that was left over is broken before a start, where the engine has a command for that: dead, where its holder lives no more."},
+		{name: "lock_limits", kind: block, doc: "How old the lock of an operation may be until people are told of it, once. Nothing is broken because of its age.", keys: []key{
+			{name: "backup", kind: duration, def: "6h", low: minute, high: 30 * day, doc: "Backups, dumps, exports and restores."},
+			{name: "snapshot", kind: duration, def: "1h", low: minute, high: 30 * day, doc: "Snapshots, rollbacks and merges."},
+			{name: "move", kind: duration, def: "2h", low: minute, high: 30 * day, doc: "Migrations, moves and clones."},
+			{name: "other", kind: duration, def: "1h", low: minute, high: 30 * day, doc: "Everything else."},
+		}},
 		{name: "flapping", kind: block, doc: "When it is up and down too often, as Nagios judges it: of its last 21 states, taken with each change and every minute, how many differ from the " +
 			"one before, the newer weighing more. Then it is not restarted any more, what has died is still started, and all of it is one incident, until it is steady.", keys: []key{
 			{name: "high", kind: whole, def: "30", low: 0, high: 100, doc: "Percent at which it flaps. 0: that is not judged."},

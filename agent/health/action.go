@@ -16,6 +16,7 @@ const (
 	DoEscalate ActionKind = "escalate" // the budget is spent
 	DoResolve  ActionKind = "resolve"  //
 	DoTell     ActionKind = "tell"     // a notice without an incident
+	DoWarn     ActionKind = "warn"     // one that a person should see to
 	DoDrop     ActionKind = "drop"     // the case came to nothing: throw its evidence away
 )
 
@@ -27,6 +28,7 @@ type Action struct {
 	Attempt  int        `json:"attempt,omitempty"` // capture, start, restart
 	After    bool       `json:"after,omitempty"`   // capture: the second round
 	Hard     bool       `json:"hard,omitempty"`    // restart: kill instead of asking
+	First    []Verb     `json:"first,omitempty"`   // start: cures to be tried before it, where the engine has them
 	Case     string     `json:"case,omitempty"`    // the incident's id, open or not
 	Reason   string     `json:"reason,omitempty"`
 	Incident *Incident  `json:"incident,omitempty"` // open, update, escalate, resolve: as it is with this action
@@ -45,7 +47,9 @@ func (a Action) String() string {
 		s += "(hard)"
 	case a.Kind == DoResolve && a.Incident != nil:
 		s += "(" + a.Incident.How + ")"
-	case a.Kind == DoTell:
+	case len(a.First) > 0:
+		s += fmt.Sprint(a.First)
+	case a.Kind == DoTell, a.Kind == DoWarn:
 		s += "(" + a.Reason + ")"
 	}
 	return s

@@ -11,13 +11,10 @@ import (
 // that nothing is in the way. The order matters: the first that holds is what people are told.
 func (m *machine) barrier() (Phase, string) {
 	s := &m.s
+	if why := m.handsOff(); why != "" {
+		return Deferred, why
+	}
 	switch {
-	case s.Hold != nil:
-		return Deferred, m.held()
-	case s.Host.Closed != "":
-		return Deferred, s.Host.Closed
-	case s.RunState == Paused, s.RunState == Busy, s.Lock != nil && !s.Lock.Dead:
-		return Deferred, m.held()
 	case s.Actor != nil:
 		return Off, stoppedBy(*s.Actor)
 	case m.onRecord():
@@ -35,8 +32,10 @@ func (m *machine) barrier() (Phase, string) {
 		return Deferred, "it depends on " + s.Host.Root
 	case len(s.Host.Faults) > 0 && s.RunState == Running && s.Case != nil: // what has died is tried all the same: links may be made by a start
 		return Deferred, "it lacks what only the host can give: " + strings.Join(s.Host.Faults, "; ")
-	case s.Supervisor != "":
+	case s.Supervisor != "" && !m.patienceOver():
 		return Deferred, "another supervisor looks after it: " + s.Supervisor
+	case s.Supervisor != "" && (s.Elsewhere || m.p.DeferFor < 0):
+		return Alerted, "it is left to another supervisor: " + s.Supervisor
 	case want == Maybe:
 		return Alerted, "nothing says that it should be running: " + proof
 	case s.Absent && s.Want != Yes:
@@ -45,6 +44,20 @@ func (m *machine) barrier() (Phase, string) {
 		return Alerted, fmt.Sprintf("mode is %q: only watched", m.p.Mode)
 	}
 	return "", ""
+}
+
+// handsOff says why nothing is done whatever is wrong with it.
+func (m *machine) handsOff() string {
+	s := &m.s
+	switch {
+	case s.Hold != nil:
+		return m.held()
+	case s.Host.Closed != "":
+		return s.Host.Closed
+	case s.RunState == Paused, s.RunState == Busy, s.Lock != nil && !s.Lock.Dead:
+		return m.held()
+	}
+	return ""
 }
 
 // onRecord reports whether the engine has a stop on record that somebody wanted, and that still counts.
@@ -169,7 +182,34 @@ func (m *machine) attempt(verb Verb) {
 	}
 	m.enter(ph, c.What)
 	m.s.Fresh = m.at
-	m.do(Action{Kind: kind, Attempt: c.Tried, Case: c.ID, Reason: c.What})
+	m.do(Action{Kind: kind, Attempt: c.Tried, Case: c.ID, Reason: c.What, First: m.cures(verb)})
+}
+
+// cures are what is tried before a start: the lock of a dead holder is broken where that is allowed, and what an attempt
+// before this one could not start is repaired. Only what the engine itself calls safe is behind these verbs.
+func (m *machine) cures(verb Verb) []Verb {
+	var first []Verb
+	if l := m.s.Lock; verb == VerbStart && m.p.Unlock && l != nil && l.Dead {
+		first = append(first, VerbUnlock)
+	}
+	if verb == VerbStart && m.p.Repair && m.s.Case.Tried > 1 {
+		first = append(first, VerbRepair)
+	}
+	return first
+}
+
+// patienceOver reports whether another supervisor has had its time with a container that fails. One that may start it on
+// another host is never overruled: then people are told.
+func (m *machine) patienceOver() bool {
+	return m.s.Case != nil && m.due(m.patience())
+}
+
+func (m *machine) patience() time.Time {
+	d := m.p.DeferFor
+	if d < 0 {
+		d = DefaultPolicy().DeferFor
+	}
+	return m.s.Case.Since.Add(d)
 }
 
 func (m *machine) wait(until time.Time, why string) {
@@ -270,14 +310,7 @@ func (m *machine) hope(why string) {
 func (m *machine) reconsider() {
 	ph, why := m.barrier()
 	if m.s.RunState == Running {
-		switch {
-		case m.s.Phase == New, m.s.Phase == Off && ph != Off:
-			m.up()
-		case m.s.Phase == Deferred && ph != Deferred && m.s.Case != nil:
-			m.settle("no longer deferred", false)
-		case m.s.Phase == Deferred && ph != Deferred:
-			m.up()
-		}
+		m.reconsiderRunning(ph)
 		return
 	}
 	switch m.s.Phase {
@@ -300,6 +333,20 @@ func (m *machine) reconsider() {
 	case ph == Alerted: // it rests already, or has not run here
 	default:
 		m.rest(ph, why)
+	}
+}
+
+func (m *machine) reconsiderRunning(ph Phase) {
+	switch {
+	case m.s.Phase == New, m.s.Phase == Off && ph != Off:
+		m.up()
+	case m.s.Phase != Deferred || m.handsOff() != "":
+	case m.s.Case == nil:
+		m.up()
+	case m.s.Case.Kind == CaseDown:
+		m.settle("running again", false)
+	case ph != Deferred:
+		m.settle("no longer deferred", false)
 	}
 }
 

@@ -27,7 +27,8 @@ func (m *machine) learn(g Sighting) {
 	if g.OnPurpose != "" && m.s.OnPurpose == "" && m.s.Host.Going {
 		m.s.Overruled = true // the host's shutdown, or its engine's, asked each that still ran to stop
 	}
-	m.s.Lock, m.s.Supervisor, m.s.Finished, m.s.OnPurpose = copied(g.Lock), g.Supervisor, g.Finished, g.OnPurpose
+	m.s.Lock, m.s.Supervisor, m.s.Elsewhere, m.s.Finished, m.s.OnPurpose = copied(g.Lock), g.Supervisor, g.Elsewhere, g.Finished, g.OnPurpose
+	m.lockSeen()
 	m.s.Overruled = m.s.Overruled && (g.State != Running || m.s.Phase == Stopping) // the next stop is another one
 	m.life(g)
 	if g.State == Paused && m.s.RunState != Paused {
@@ -171,7 +172,7 @@ func (m *machine) birth(b Birth) {
 	m.doubtsEnd()
 	if rebooted {
 		m.lifeEnds()
-		m.s.Dead, m.s.Lock = Process{}, nil
+		m.s.Dead, m.s.Lock, m.s.Locked = Process{}, nil, Locked{}
 	} else if b.Orderly && (m.s.RunState == Running || m.s.RunState == Paused || m.s.RunState == Busy) && m.s.Phase != Starting && m.s.Phase != Stopping {
 		m.s.Absent = true
 	}
@@ -186,7 +187,7 @@ func (m *machine) held() string {
 	case m.s.Hold != nil:
 		return fmt.Sprintf("on hold until %s, by %s: %s", m.s.Hold.Until.Format(time.RFC3339), m.s.Hold.By, m.s.Hold.Reason)
 	case m.s.Lock != nil && !m.s.Lock.Dead:
-		return fmt.Sprintf("held by %s, pid %d, since %s", m.s.Lock.Operation, m.s.Lock.Holder.PID, m.s.Lock.Since.Format(time.RFC3339))
+		return fmt.Sprintf("held by %s since %s: %s", m.s.Lock.Operation, m.s.Locked.Since.Format(time.RFC3339), holder(*m.s.Lock))
 	case m.s.Detail != "":
 		return fmt.Sprintf("%s (%s)", m.s.RunState, m.s.Detail)
 	default:

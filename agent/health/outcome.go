@@ -158,6 +158,10 @@ func (m *machine) timers() {
 		s.Hold = nil
 		m.reconsider()
 	}
+	m.lockOld()
+	if s.Phase == Deferred && s.Supervisor != "" && m.patienceOver() {
+		m.reconsider()
+	}
 	if l := s.Looking; l != nil && m.due(l.Asked.Add(m.p.LookWithin)) {
 		s.Looking = nil
 		m.noAnswer("nothing within " + m.p.LookWithin.String())
@@ -266,6 +270,12 @@ func (m *machine) wake() time.Time {
 	}
 	if s.Hold != nil {
 		at(s.Hold.Until)
+	}
+	if s.Lock != nil && !s.Locked.Told {
+		at(s.Locked.Since.Add(m.p.LockLimits.of(s.Locked.Operation)))
+	}
+	if s.Phase == Deferred && s.Case != nil && s.Supervisor != "" && !m.patienceOver() {
+		at(m.patience())
 	}
 	if s.Flap.On {
 		at(s.Flap.At.Add(flapEvery))

@@ -37,6 +37,10 @@ type Policy struct {
 	OpenWithin   time.Duration          `json:"open_within"`   // an incident opens with the first outcome, or after this
 	StartWithin  time.Duration          `json:"start_within"`  // an outcome later than this is taken as lost, and looked for
 	StopWithin   time.Duration          `json:"stop_within"`   // graceful part of a restart, before it kills
+	Repair       bool                   `json:"repair"`        // after a start that failed, the engine's own safe cure comes before the next
+	Unlock       bool                   `json:"unlock"`        // a lock whose holder is dead is broken before a start, where the engine has a command for that
+	LockLimits   LockLimits             `json:"lock_limits"`   // how old a lock may be until people are told
+	DeferFor     time.Duration          `json:"defer_for"`     // another supervisor on this host is given so long; below 0: for ever
 	FlapHigh     float64                `json:"flap_high"`     // percent of changes at which it flaps; 0: that is not judged
 	FlapLow      float64                `json:"flap_low"`      // percent below which it does no more
 	SettleWithin time.Duration          `json:"settle_within"` // without probes: running so long is recovered
@@ -61,7 +65,7 @@ func DefaultPolicy() Policy {
 		Forget:     15 * time.Minute,
 		LookWithin: 10 * time.Second, OpenWithin: 2 * time.Second, StartWithin: 3 * time.Minute,
 		StopWithin: 60 * time.Second, SettleWithin: 3 * time.Second,
-		FlapHigh: 30, FlapLow: 20,
+		FlapHigh: 30, FlapLow: 20, Repair: true, DeferFor: 60 * time.Second, LockLimits: DefaultLockLimits(),
 	}
 }
 

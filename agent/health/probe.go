@@ -76,10 +76,10 @@ func (m *machine) judge() {
 			return
 		}
 		m.settled()
-	case Alerted, Exhausted, Waiting:
+	case Alerted, Exhausted, Waiting, Deferred:
 		c := m.s.Case
 		switch {
-		case c == nil || c.Kind != CaseSick || m.s.RunState != Running:
+		case c == nil || c.Kind != CaseSick || m.s.RunState != Running || m.s.Phase == Deferred && m.handsOff() != "":
 		case !m.failing(""):
 			m.settle("the probe passes again", false)
 		case m.s.Phase == Alerted && m.failing(FailRestart) && m.worse(c):

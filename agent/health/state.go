@@ -52,6 +52,8 @@ type State struct {
 	Config     string   `json:"config,omitempty"`
 	Lock       *Lock    `json:"lock,omitempty"`
 	Supervisor string   `json:"supervisor,omitempty"`
+	Elsewhere  bool     `json:"elsewhere,omitempty"`
+	Locked     Locked   `json:"locked,omitzero"` // how long the lock has been there, and who was told
 	Finished   bool     `json:"finished,omitempty"`
 	OnPurpose  string   `json:"on_purpose,omitempty"` // stopped, and the engine has on record who wanted it
 	Overruled  bool     `json:"overruled,omitempty"`  // that stop was ours, or a person wants it running since
@@ -160,7 +162,7 @@ func (s State) Same(t State) bool {
 func (s State) sameWord(t State) bool {
 	return s.Ref == t.Ref && s.Name == t.Name && s.Mark == t.Mark && s.RunState == t.RunState && s.Detail == t.Detail &&
 		s.Init == t.Init && s.Autostart == t.Autostart && s.Config == t.Config && sameValue(s.Lock, t.Lock) &&
-		s.Supervisor == t.Supervisor && s.Finished == t.Finished && s.OnPurpose == t.OnPurpose && s.Overruled == t.Overruled && s.ToldOff == t.ToldOff && s.Ran == t.Ran && s.Life.Equal(t.Life) && s.Dead == t.Dead &&
+		s.Supervisor == t.Supervisor && s.Elsewhere == t.Elsewhere && s.Locked.same(t.Locked) && s.Finished == t.Finished && s.OnPurpose == t.OnPurpose && s.Overruled == t.Overruled && s.ToldOff == t.ToldOff && s.Ran == t.Ran && s.Life.Equal(t.Life) && s.Dead == t.Dead &&
 		s.Boot == t.Boot && s.Absent == t.Absent && s.Fresh.Equal(t.Fresh) && s.Clear.Equal(t.Clear) &&
 		s.Flap.Bad == t.Flap.Bad && s.Flap.On == t.Flap.On // what time alone adds to it is made anew
 }

@@ -227,6 +227,7 @@ func (m *machine) witness(a *Actor) {
 		m.s.Actor = copied(a)
 	default:
 		m.s.Lock = &Lock{Operation: fmt.Sprintf("%s (%s)", a.Verb, argvText(a.Argv)), Holder: a.Process, Since: m.at}
+		m.lockSeen()
 	}
 }
 

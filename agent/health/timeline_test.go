@@ -57,15 +57,18 @@ func testPolicy() Policy {
 
 // A player turns the words of a timeline into observations.
 type player struct {
-	p         Policy
-	s         State
-	pid       int
-	seq       uint64
-	room      Room
-	autostart Tri
-	nopid     bool
-	mark      string
-	config    string
+	p          Policy
+	s          State
+	pid        int
+	seq        uint64
+	room       Room
+	autostart  Tri
+	nopid      bool
+	supervisor string
+	elsewhere  bool
+	lock       *Lock
+	mark       string
+	config     string
 }
 
 func newPlayer() *player {
@@ -130,6 +133,17 @@ func (pl *player) given(t *testing.T, words []string) {
 			pl.p.Attempts, _ = strconv.Atoi(v)
 		case "room":
 			pl.room = Room{Start: v != "no", Restart: v == "yes", Why: "no room"} // start: for the dead only
+		case "supervisor": // "k8s(elsewhere)" may run it on another host
+			pl.supervisor, pl.elsewhere = strings.TrimSuffix(v, "(elsewhere)"), strings.HasSuffix(v, "(elsewhere)")
+		case "lock": // by pid 4711; "backup(dead)" is of one that lives no more
+			op, dead := strings.CutSuffix(v, "(dead)")
+			if pl.lock = nil; op != "" {
+				pl.lock = &Lock{Operation: op, Holder: Process{PID: 4711}, Dead: dead}
+			}
+		case "unlock":
+			pl.p.Unlock = true
+		case "defer":
+			pl.p.DeferFor, _ = time.ParseDuration(v)
 		case "flap":
 			pl.p.FlapHigh, _ = strconv.ParseFloat(v, 64)
 		case "mark":
@@ -147,7 +161,8 @@ func (pl *player) sighting(word string) *Sighting {
 	if n, err := strconv.Atoi(pid); err == nil {
 		pl.pid = n
 	}
-	g := &Sighting{Ref: Ref{Engine: "lxc", ID: "web1"}, Name: "web1", Mark: pl.mark, Config: pl.config, State: RunState(st), Autostart: pl.autostart}
+	g := &Sighting{Ref: Ref{Engine: "lxc", ID: "web1"}, Name: "web1", Mark: pl.mark, Config: pl.config, State: RunState(st), Autostart: pl.autostart,
+		Supervisor: pl.supervisor, Elsewhere: pl.elsewhere, Lock: pl.lock}
 	switch g.State {
 	case Running, Paused:
 		if pl.nopid {

@@ -121,6 +121,7 @@ type Sighting struct {
 	Config     string    `json:"config,omitempty"` // changes when the configuration of the container changes
 	Lock       *Lock     `json:"lock,omitempty"`
 	Supervisor string    `json:"supervisor,omitempty"` // another that starts it: "docker restart policy always"
+	Elsewhere  bool      `json:"elsewhere,omitempty"`  // that one may start it on another host, so it is never overruled
 	Addrs      []Addr    `json:"addrs,omitempty"`
 	Links      []string  `json:"links,omitempty"` // host interfaces it needs: its bridges
 	Tags       []string  `json:"tags,omitempty"`
