@@ -287,6 +287,11 @@ func (p *prober) work(ctx context.Context) {
 
 func (p *prober) probe(ctx context.Context, d aimed) {
 	res := probes.Run(ctx, d.r.probe.Spec, d.r.probe.Run, d.tg.guest)
+	if w := p.a.o.Watcher; w != nil && res.Outcome == health.Fail && res.Peer.IsValid() {
+		if why := w.CutOff(ctx, res.Peer); why != "" { // nothing is known of who may be well
+			res.Outcome, res.Detail = health.Unsure, why+": "+res.Detail
+		}
+	}
 	hurried := p.again(d.r, res.Outcome)
 	if ctx.Err() != nil {
 		return

@@ -52,6 +52,7 @@ func (t *trial) tryOne(ctx context.Context, g Guest, network string, to netip.Ad
 		defer cancel()
 	}
 	began := time.Now()
+	t.result.Peer = to.Addr()
 	err := one(ctx, to)
 	if err == nil {
 		return nil

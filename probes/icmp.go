@@ -35,6 +35,7 @@ func (c *icmpCheck) run(ctx context.Context, g Guest, t *trial) (string, error) 
 		return "", err
 	}
 	addr := addrs[0]
+	t.result.Peer = addr
 	began := time.Now()
 	conn, raw, err := openEcho(ctx, g, addr)
 	if err != nil {

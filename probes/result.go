@@ -3,6 +3,7 @@ package probes
 import (
 	"context"
 	"net"
+	"net/netip"
 	"time"
 
 	"atalaya/agent/health"
@@ -28,6 +29,7 @@ type Result struct {
 	Detail      string        // one line for a person, without control characters, at most 300 bytes
 	Took        time.Duration // the whole run
 	Phases      Phases        //
+	Peer        netip.Addr    // the address that was tried last; zero where none was
 	Transcript  []byte        // evidence, at most 24 KiB; holds what the guest sent, control characters and all
 	CertExpires time.Time     // when the first certificate of the chain expires; zero without TLS
 	ExpiresSoon bool          // CertExpires is near enough to be warned of; Warning says so

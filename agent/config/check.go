@@ -139,6 +139,18 @@ func pattern(s string) error {
 // off is what people write to have no listener.
 const off = "off"
 
+// hostAndPort accepts a name or an address with a port.
+func hostAndPort(s string) error {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil || host == "" {
+		return fmt.Errorf(`%q is not HOST:PORT, as in one.one.one.one:443 or "[2606:4700:4700::1111]:443"`, s)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return fmt.Errorf("%q is not a port, from 1 to 65535", port)
+	}
+	return nil
+}
+
 func listenAddress(s string) error {
 	if s == off {
 		return nil

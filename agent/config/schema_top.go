@@ -38,6 +38,8 @@ func schema() []key {
 			"died is started, and what only fails is restarted after another look, within limits.restarts.", keys: []key{
 			{name: "least", kind: whole, def: "3", low: 2, high: 100000, doc: "So many containers at least."},
 			{name: "share", kind: whole, def: "30", low: 1, high: 100, doc: "And so many percent of those that are watched."},
+			{name: "canaries", kind: texts, check: hostAndPort, doc: "Addresses of the world, host:port, that are asked after a failure behind a gateway: when none of them answers, this host is cut off, " +
+				"and the failure says nothing. Without them only the state of the uplink, the route and the gateway counts. Nothing else is ever asked of the world."},
 			{name: "within", kind: duration, def: "20s", low: second, high: hour, doc: "That began to fail within this time: two periods of a probe."},
 		}},
 		{name: "housekeeping", kind: text, def: "17 4 * * *", check: cronSpec, doc: "When old records and bundles are removed: " +

@@ -40,6 +40,8 @@ type HostWide struct {
 	Least  int           `mapstructure:"least"`
 	Share  int           `mapstructure:"share"` // percent of those that are watched
 	Within time.Duration `mapstructure:"within"`
+
+	Canaries []string `mapstructure:"canaries"`
 }
 
 // Limits are what the agent does at most at once, on the whole host.
@@ -70,7 +72,7 @@ func builtIn() rawFile {
 		Store:        Store{Dir: "/var/lib/atalaya", MaxAge: 90 * 24 * time.Hour, MaxBytes: 512 << 20},
 		Web:          Web{Listen: "127.0.0.1:9745"},
 		Control:      Control{Socket: "/run/atalaya/control.sock", Group: "atalaya"},
-		HostWide:     HostWide{Least: 3, Share: 30, Within: 20 * time.Second},
+		HostWide:     HostWide{Least: 3, Share: 30, Within: 20 * time.Second, Canaries: []string{}},
 		Limits:       Limits{Starts: 2, Restarts: 10, RestartsWindow: 10 * time.Minute, Probes: 64},
 		Housekeeping: "17 4 * * *",
 		Log:          Log{Level: "info", Format: "auto"},

@@ -46,6 +46,9 @@ type reading struct {
 	conns      uint64 // tracked connections
 	connsMax   uint64
 	disks      []diskUse
+	ways       int    // default routes
+	uplink     string // what is wrong with them; empty: nothing
+	hadWays    bool   // there has been one
 }
 
 // A pressure is a line "full" of /proc/pressure: in how many percent of the time all processes stalled.
@@ -93,6 +96,7 @@ func (g *gauge) take(ctx context.Context, now time.Time) bool {
 		}
 		r.disks[i].wasOpen = g.first[d.at]
 	}
+	r.hadWays = g.last.hadWays || r.ways > 0
 	r.oomAt = g.last.oomAt
 	if g.last.oomKills > 0 && r.oomKills > g.last.oomKills && r.short() {
 		r.oomAt = now
@@ -118,6 +122,11 @@ func (g *gauge) read(ctx context.Context, now time.Time) reading {
 	r.io, r.memory = parsePressure(g.file("proc/pressure/io")), parsePressure(g.file("proc/pressure/memory"))
 	r.conns = number(g.file("proc/sys/net/netfilter/nf_conntrack_count"))
 	r.connsMax = number(g.file("proc/sys/net/netfilter/nf_conntrack_max"))
+	ways := defaultRoutes()
+	r.ways = len(ways)
+	for _, way := range ways {
+		r.uplink = uplinkDown(way)
+	}
 	mounts := parseMounts(g.file("proc/self/mountinfo"))
 	seen := map[string]bool{}
 	for _, dir := range g.dirs {
@@ -281,6 +290,10 @@ func judgeStrain(r reading, was Strain) Strain {
 	fault("the table of tracked connections is full: new ones are dropped", func(told bool) bool {
 		return r.connsMax > 0 && over(float64(r.conns)/float64(r.connsMax), fullConns, false) || told && r.connsMax > 0 && float64(r.conns) > 0.9*float64(r.connsMax)
 	})
+	if r.uplink != "" {
+		fault("the host is cut off: "+r.uplink, func(bool) bool { return true })
+	}
+	fault("the host is cut off: its default route is gone", func(bool) bool { return r.hadWays && r.ways == 0 })
 	for _, d := range r.disks {
 		fault(fmt.Sprintf("the file system %s is full", d.at), func(told bool) bool {
 			limit := fullDisk

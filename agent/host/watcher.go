@@ -13,6 +13,7 @@ import (
 type Options struct {
 	Runner     Runner                // asks by systemctl where the socket of systemd cannot be used; nil: never
 	Log        *slog.Logger          // nil: silent
+	Canaries   []string              // "host:port", of the world, that are asked whether this host is cut off; empty: nobody is asked
 	Registerer prometheus.Registerer // nil: the metrics are kept to ourselves
 }
 
@@ -27,6 +28,8 @@ type Watcher struct {
 	root    string // "/"
 	links   *links
 	gauge   *gauge
+
+	canaries canaries
 
 	mu        sync.Mutex
 	bus       *bus // nil: not connected
@@ -54,6 +57,7 @@ func New(o Options) *Watcher {
 	}
 	w.links = newLinks(o.Log, w.metrics, w.linkChanged)
 	w.gauge = newGauge(w.root)
+	w.canaries.all = o.Canaries
 	return w
 }
 

@@ -151,7 +151,7 @@ func (p *parts) makeAgent(ctx context.Context, opened store.Report, run string) 
 	}
 	p.agent, err = agent.New(ctx, agent.Options{
 		Version: version, DryRun: p.dry != "", Host: p.identity, Log: p.log, Store: p.store, Orderly: opened.Orderly, Instances: instances, Sentinel: kernel,
-		Watcher:  host.New(host.Options{Runner: p.exec, Log: p.log, Registerer: p.registry}),
+		Watcher:  host.New(host.Options{Runner: p.exec, Log: p.log, Canaries: p.config.HostWide.Canaries, Registerer: p.registry}),
 		Recorder: p.recorder, Settings: settings(p.config, p.log), Leftovers: leftovers(p.exec), Own: hostexec.Own, Busy: p.busy, Stuck: p.stuck,
 		Config:   p.reloading.View,
 		Channels: func() []health.ChannelView { return p.dispatcher.Channels() },

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"os/signal"
 	"reflect"
 	"strings"
@@ -121,6 +122,7 @@ func unswapped(old, now *config.Config) []string {
 		{"evidence.dir", old.Evidence.Dir == now.Evidence.Dir},
 		{"evidence.before and evidence.after, which turn evidence on or off", wantsEvidence(old) == wantsEvidence(now)},
 		{"web", old.Web == now.Web}, {"control", old.Control == now.Control}, {"log.format", old.Log.Format == now.Log.Format},
+		{"host_wide.canaries", slices.Equal(old.HostWide.Canaries, now.HostWide.Canaries)},
 		{"housekeeping", old.Housekeeping.String() == now.Housekeeping.String()},
 	} {
 		if !b.same {
