@@ -91,6 +91,12 @@ func stoppedBy(a Actor) string {
 	if a.Login >= 0 && a.Login != a.UID {
 		who += fmt.Sprintf(", logged in as uid %d", a.Login)
 	}
+	if len(a.Parents) > 0 {
+		who += ", started by " + strings.Join(a.Parents, " of ")
+	}
+	if a.Terminal != "" {
+		who += ", on " + a.Terminal
+	}
 	return fmt.Sprintf("stopped on purpose by '%s' (pid %d, %s)", argvText(a.Argv), a.Process.PID, who)
 }
 

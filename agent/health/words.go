@@ -90,6 +90,9 @@ type Actor struct {
 	UID     int      `json:"uid"`
 	Login   int      `json:"login"` // login uid, -1 when unset
 	Verb    Verb     `json:"verb"`
+
+	Parents  []string `json:"parents,omitempty"`  // names of its parents, the nearest first: bash, sshd; process 1 left out
+	Terminal string   `json:"terminal,omitempty"` // "pts/3"; empty: it has none
 }
 
 // Verb is what a command of an engine does to a container.

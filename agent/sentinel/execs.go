@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -65,27 +66,90 @@ func WatchExecs(files []string, own func(pid int) bool, meaning func(argv []stri
 	return &Execs{fd: fd, own: own, meaning: meaning}, nil
 }
 
-// Run takes in the events until ctx ends, and frees everything.
+// Run takes in the events until ctx ends, and frees everything. A command that stops a container may live for some
+// milliseconds only, so the thread that reads them goes before all others of this host where the kernel allows that.
 func (e *Execs) Run(ctx context.Context) error {
-	f := os.NewFile(uintptr(e.fd), "fanotify") // non-blocking, so the runtime's poller waits for it
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	stop := context.AfterFunc(ctx, func() { _ = f.Close() }) // ends the read
-	defer stop()
-	buf := make([]byte, 16<<10)
-	for {
-		n, err := f.Read(buf)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			_ = f.Close()
-			return fmt.Errorf("read the runs of tools: %w", err)
-		}
-		for _, pid := range execEvents(buf[:n]) {
-			wg.Go(func() { e.follow(ctx, pid) })
-		}
+	defer func() { _ = unix.Close(e.fd) }()
+	proc, err := os.Open("/proc")
+	if err != nil {
+		return fmt.Errorf("read the runs of tools: %w", err)
 	}
+	defer func() { _ = proc.Close() }()
+	failed := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with its priority
+		beforeOthers()
+		failed <- e.read(ctx, int(proc.Fd()), &wg)
+	}()
+	return <-failed
+}
+
+// beforeOthers gives this thread the lowest real-time priority, which none of its children inherits. Where that is not
+// allowed (no CAP_SYS_NICE, a control group without real-time runtime) it stays as it is.
+func beforeOthers() {
+	_ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: 1, Flags: unix.SCHED_FLAG_RESET_ON_FORK}, 0)
+}
+
+// A starter is a process that opened a tool to run it, and whose command line is still its parent's.
+type starter struct {
+	pid, fd int // fd: a pidfd
+	until   time.Time
+}
+
+// read follows the events; e.fd does not block.
+func (e *Execs) read(ctx context.Context, proc int, wg *sync.WaitGroup) error {
+	var pending []starter
+	buf := make([]byte, 16<<10)
+	for ctx.Err() == nil {
+		wait := 200 * time.Millisecond // until the end of ctx is noticed
+		if len(pending) > 0 {
+			wait = argvEvery
+		}
+		span := unix.NsecToTimespec(int64(wait))
+		if _, err := unix.Ppoll([]unix.PollFd{{Fd: int32(e.fd), Events: unix.POLLIN}}, &span, nil); err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("wait for the runs of tools: %w", err)
+		}
+		n, err := unix.Read(e.fd, buf)
+		switch {
+		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+		case err != nil:
+			return fmt.Errorf("read the runs of tools: %w", err)
+		default:
+			for _, pid := range execEvents(buf[:n]) {
+				fd, err := unix.PidfdOpen(pid, 0)
+				if err != nil {
+					continue // it is gone, or the kernel is older than what this is for
+				}
+				pending = append(pending, starter{pid, fd, time.Now().Add(argvWithin)})
+			}
+		}
+		pending = slices.DeleteFunc(pending, func(s starter) bool { return e.look(ctx, proc, s, wg) })
+	}
+	for _, s := range pending {
+		_ = unix.Close(s.fd)
+	}
+	return nil
+}
+
+// look reads what a process that runs a tool was called with; true when that is settled. One that means something is
+// remembered until some time after it has ended.
+func (e *Execs) look(ctx context.Context, proc int, s starter, wg *sync.WaitGroup) bool {
+	a, ok := actor(proc, s.pid, e.meaning)
+	switch {
+	case ok && (e.own == nil || !e.own(s.pid)):
+		r := e.remember(a)
+		wg.Go(func() {
+			defer func() { _ = unix.Close(s.fd) }()
+			e.await(ctx, s.fd, r)
+		})
+		return true
+	case ok, time.Now().After(s.until), ended(s.fd):
+		_ = unix.Close(s.fd)
+		return true
+	}
+	return false
 }
 
 // execEvents gives the pids of a buffer of fanotify_event_metadata, see fanotify(7), and closes their descriptors.
@@ -106,48 +170,6 @@ func execEvents(b []byte) []int {
 		b = b[length:]
 	}
 	return pids
-}
-
-// follow reads what a process that runs a tool was called with, and remembers it until some time after it has ended.
-func (e *Execs) follow(ctx context.Context, pid int) {
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		return // it is gone, or the kernel is older than what this is for
-	}
-	defer func() { _ = unix.Close(fd) }()
-	proc, err := os.Open("/proc")
-	if err != nil {
-		return
-	}
-	defer func() { _ = proc.Close() }()
-	for deadline := time.Now().Add(argvWithin); ; {
-		if a, ok := actor(int(proc.Fd()), pid, e.meaning); ok {
-			if e.own != nil && e.own(pid) {
-				return
-			}
-			r := e.remember(a)
-			e.await(ctx, fd, r)
-			return
-		}
-		if time.Now().After(deadline) || ended(fd) {
-			return
-		}
-		if pause(ctx, argvEvery) {
-			return
-		}
-	}
-}
-
-// pause waits for d; true when ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return true
-	case <-t.C:
-		return false
-	}
 }
 
 func (e *Execs) remember(a health.Actor) *toolRun {

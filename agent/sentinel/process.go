@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 
 	"atalaya/agent/health"
 )
@@ -18,7 +19,10 @@ var ErrDead = errors.New("the process has ended")
 
 // stat is what is needed of /proc/PID/stat.
 type stat struct {
+	name    string // field 2, printable
 	state   byte   // field 3: R, S, D, Z, T, t, X, I
+	parent  int    // field 4
+	tty     int    // field 7: device number of the controlling terminal; 0: none
 	threads int    // field 20: 1 for a zombie whose threads have all ended
 	start   uint64 // field 22: clock ticks after boot
 }
@@ -92,7 +96,20 @@ func parseStat(data []byte) (stat, error) {
 	if err != nil {
 		return stat{}, fmt.Errorf("start time %q: not a number", fields[19])
 	}
-	return stat{state: fields[0][0], threads: threads, start: start}, nil
+	s := stat{state: fields[0][0], threads: threads, start: start}
+	s.parent, _ = strconv.Atoi(string(fields[1])) // what is no number is a parent nobody asks about
+	s.tty, _ = strconv.Atoi(string(fields[4]))
+	if begin := bytes.IndexByte(data, '('); begin >= 0 && begin < end {
+		s.name = strings.Map(printable, string(data[begin+1:end]))
+	}
+	return s, nil
+}
+
+func printable(r rune) rune {
+	if r < ' ' || r > '~' {
+		return '?'
+	}
+	return r
 }
 
 // gone says that a file of /proc/PID vanished with its process.

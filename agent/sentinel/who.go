@@ -126,9 +126,42 @@ func actor(proc, pid int, meaning func([]string) (health.Verb, bool)) (health.Ac
 	if !ok {
 		return health.Actor{}, false
 	}
-	a := health.Actor{Argv: argv, Verb: verb, UID: realUID(pid), Login: loginUID(pid)}
+	a := health.Actor{Argv: argv, Verb: verb, UID: realUID(pid), Login: loginUID(pid), Parents: parents(before.parent), Terminal: terminal(before.tty)}
 	a.Process, err = identify(health.Process{PID: pid, Start: before.start})
 	return a, err == nil
+}
+
+// maxParents bounds how far a chain of parents is followed.
+const maxParents = 8
+
+// parents names the parents of a process, the nearest first, without process 1. Names are chosen by their owners: what is no
+// plain letter is replaced.
+func parents(pid int) []string {
+	var out []string
+	for len(out) < maxParents && pid > 1 {
+		s, err := readStat(pid)
+		if err != nil {
+			break
+		}
+		out = append(out, s.name)
+		pid = s.parent
+	}
+	return out
+}
+
+// terminal names the controlling terminal by its device number (proc(5), field 7): those of ssh and of terminal windows, and
+// the consoles.
+func terminal(dev int) string {
+	major, minor := dev>>8&0xfff, dev&0xff|dev>>12&0xfff00
+	switch {
+	case major >= 136 && major <= 143:
+		return "pts/" + strconv.Itoa((major-136)<<8|minor)
+	case major == 4 && minor < 64:
+		return "tty" + strconv.Itoa(minor)
+	case major == 4:
+		return "ttyS" + strconv.Itoa(minor-64)
+	}
+	return ""
 }
 
 // here says whether a process is in our own pid namespace.

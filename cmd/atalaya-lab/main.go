@@ -30,6 +30,6 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(benchCommand(), demoCommand(), floorCommand(), mutateCommand(), rigCommand(), sweepCommand())
+	root.AddCommand(benchCommand(), demoCommand(), floorCommand(), mutateCommand(), editsCommand(), rigCommand(), sweepCommand())
 	return root
 }
