@@ -119,7 +119,7 @@ func (m mutation) run(ctx context.Context, engine, replies string, mu scripted.M
 			return false, nil, err
 		}
 	}
-	cmd := exec.CommandContext(ctx, m.binary, "-test.run", "^(TestConformance|TestScripted)$/^"+engine+"$", "-test.failfast", "-test.timeout", "2m")
+	cmd := exec.CommandContext(ctx, m.binary, "-test.run", "^(TestConformance|TestScripted|TestTrials)$/^"+engine+"(_.*)?$", "-test.failfast", "-test.timeout", "2m")
 	cmd.Dir = m.pkg
 	cmd.Env = append(os.Environ(), scripted.RepliesEnv+"="+all, scripted.PatienceEnv+"="+patience.String(), scripted.ToolEnv+"="+m.tool)
 	out, err = cmd.CombinedOutput()
@@ -132,7 +132,7 @@ func (m mutation) run(ctx context.Context, engine, replies string, mu scripted.M
 	case err != nil:
 		return false, out, err
 	case strings.Contains(string(out), "no tests to run"):
-		return false, out, fmt.Errorf("no subtest of TestConformance or TestScripted is named %q", engine)
+		return false, out, fmt.Errorf("no subtest of TestConformance, TestScripted or TestTrials is named %q", engine)
 	}
 	return false, out, nil
 }
