@@ -61,7 +61,7 @@ func (k kind) far() func(Spec, Runner) (*tool, error) {
 	switch k.name {
 	case "lxc":
 		return openLXCFar
-	case "custom", "docker", "podman", "openvz", "virtuozzo", "lxd", "incus":
+	case "custom", "docker", "podman", "openvz", "virtuozzo", "lxd", "incus", "libvirt":
 		return k.open
 	}
 	return nil
