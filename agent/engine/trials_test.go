@@ -99,7 +99,9 @@ func stages[H any](name string, host func(*testing.T) H, away func(*testing.T) b
 }
 
 func stagers() []stager {
-	return []stager{}
+	return []stager{
+		lxdTrials(),
+	}
 }
 
 var updateDocs = flag.Bool("update", false, "write the table of trials into docs/engines.md")
