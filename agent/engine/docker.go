@@ -81,7 +81,7 @@ func parseDockerRows(b []byte, n *notes) ([]ociRow, error) {
 		if err := json.Unmarshal(line, &v); err != nil {
 			return nil, fmt.Errorf("%.60q: %w", line, err)
 		}
-		r, err := makeOCIRow(string(v.ID), string(v.State), string(v.Status), []string{string(v.Names), string(v.Networks)}, n)
+		r, err := makeOCIRow(string(v.ID), string(v.Names), string(v.State), string(v.Status), []string{string(v.Networks)}, n)
 		if err != nil {
 			return nil, fmt.Errorf("%.60q: %w", line, err)
 		}
