@@ -101,6 +101,8 @@ func stages[H any](name string, host func(*testing.T) H, away func(*testing.T) b
 func stagers() []stager {
 	return []stager{
 		lxdTrials(),
+		dockerTrials(),
+		podmanTrials(),
 	}
 }
 

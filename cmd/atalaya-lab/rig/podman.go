@@ -15,7 +15,7 @@ func NewPodman(t TB) *OCI {
 	dir := o.slot.dir
 	p := podmanAt(dir)
 	o.args, o.env = p.args, p.env
-	o.create = []string{"--network", "rig", "--cgroup-parent=/" + ociCgroup(dir)}
+	o.create, o.network = []string{"--cgroup-parent=/" + ociCgroup(dir)}, []string{"--network=rig"}
 	o.keepForwarding()
 	nets := filepath.Join(dir, "podman", "net")
 	o.must(os.MkdirAll(nets, 0o755))
