@@ -17,12 +17,20 @@ import (
 
 // What the tests of LXD and Incus share.
 
-// foundIn holds that an engine is found by itself where the folders from stand in the host's places, and not elsewhere: in
-// a mount namespace of one thread, which ends with it.
+// foundIn holds that an engine is found by itself where the folders from stand in the host's places, and not elsewhere.
 func foundIn(t *testing.T, name string, from map[string]string) {
 	t.Helper()
+	before, after := discoveredIn(t, name, from)
+	if len(before) != 0 || len(after) != 1 || after[0].Path != "" || after[0].Instance != "" {
+		t.Errorf("found %+v, and before it was there %+v", after, before)
+	}
+}
+
+// discoveredIn discovers where /var/lib is empty, and where the folders from stand in the host's places: in a mount
+// namespace of one thread, which ends with it.
+func discoveredIn(t *testing.T, name string, from map[string]string) (before, after []engine.Spec) {
+	t.Helper()
 	done := make(chan error)
-	var before, after []engine.Spec
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
 		done <- func() error {
@@ -51,9 +59,7 @@ func foundIn(t *testing.T, name string, from map[string]string) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	if len(before) != 0 || len(after) != 1 || after[0].Path != "" || after[0].Instance != "" {
-		t.Errorf("found %+v, and before it was there %+v", after, before)
-	}
+	return before, after
 }
 
 func discovered(t *testing.T, name string) (out []engine.Spec) {

@@ -65,6 +65,19 @@ func alone[H any](run func(*testing.T)) func(H, *testing.T) {
 	}
 }
 
+// nowhere is the host of trials that need none in common: each has its own.
+type nowhere struct{}
+
+func (nowhere) host(*testing.T) nowhere { return nowhere{} }
+
+// apart is a stand of tests that share nothing.
+func apart(tests ...func(*testing.T)) (s stand[nowhere]) {
+	for _, run := range tests {
+		s.by = append(s.by, alone[nowhere](run))
+	}
+	return s
+}
+
 // A stager is one engine with all its answers.
 type stager struct {
 	name  string           // of the engine, and behind a space what kind of its containers
@@ -103,6 +116,7 @@ func stagers() []stager {
 		lxdTrials(),
 		dockerTrials(),
 		podmanTrials(),
+		lxcTrials(),
 	}
 }
 
