@@ -10,7 +10,6 @@ import (
 
 	"atalaya/agent/engine"
 	"atalaya/agent/health"
-	"atalaya/agent/hostexec"
 )
 
 // What LXD keeps of its real containers: evidence and backups.
@@ -23,28 +22,7 @@ func (b *lxdBench) keeps(t *testing.T) {
 		"lxc-info.txt": "Name: web1\n", "console.txt": "its last words", "operations.json": "/1.0/instances/web1",
 		"instance.json": `"project": "p1"`, "config.yaml": "environment.IP: " + b.Addr("p1_web1").String(), "warnings.txt": "TYPE", "lxd.log": "level=",
 	}
-	for _, s := range b.i.Evidence("p1_web1", health.Sighting{}) {
-		var text []byte
-		if s.Path != "" {
-			text, _ = os.ReadFile(s.Path)
-		} else {
-			out := b.w.Read(context.Background(), hostexec.Command{Argv: s.Argv, Timeout: 20 * time.Second})
-			if text = out.Stdout; !out.OK() {
-				t.Errorf("%s: %q %v", s.Name, out.Stderr, out.Err())
-			}
-		}
-		if want, ok := shown[s.Name]; !ok || !strings.Contains(string(text), want) || len(text) > 1<<20 {
-			t.Errorf("%s: no %q in %d bytes: %.300s", s.Name, want, len(text), text)
-		}
-		delete(shown, s.Name)
-	}
-	if len(shown) != 0 {
-		t.Errorf("there was no %v", shown)
-	}
-	logs := b.i.Logs("p1_web1")
-	if len(logs) != 1 || logs[0].Name != "console.txt" {
-		t.Errorf("%+v", logs)
-	}
+	showsAll(t, b.i, "p1_web1", shown)
 }
 
 // A backup can be taken back, and one that is none is not called one.

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"regexp"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -128,5 +129,31 @@ func strangeAnswers(t *testing.T, id string, open func(*retold) *engine.Instance
 	}
 	if l := list(t, i); len(l.Notes) != 0 {
 		t.Errorf("told twice: %q", l.Notes)
+	}
+}
+
+// showsAll holds that each source of evidence is there and shows what is true of a container, and that its log is among them.
+func showsAll(t *testing.T, i *engine.Instance, id string, shown map[string]string) {
+	t.Helper()
+	for _, s := range i.Evidence(id, health.Sighting{}) {
+		var text []byte
+		if s.Path != "" {
+			text, _ = os.ReadFile(s.Path)
+		} else {
+			out := i.Runner().Read(context.Background(), hostexec.Command{Argv: s.Argv, Timeout: 20 * time.Second})
+			if text = out.Stdout; !out.OK() {
+				t.Errorf("%s: %q %v", s.Name, out.Stderr, out.Err())
+			}
+		}
+		if want, ok := shown[s.Name]; !ok || !strings.Contains(string(text), want) || len(text) > 1<<20 {
+			t.Errorf("%s: no %q in %d bytes: %.300s", s.Name, want, len(text), text)
+		}
+		delete(shown, s.Name)
+	}
+	if len(shown) != 0 {
+		t.Errorf("there was no %v", shown)
+	}
+	if logs := i.Logs(id); len(logs) != 1 || logs[0].Name != "console.txt" {
+		t.Errorf("%+v", logs)
 	}
 }
