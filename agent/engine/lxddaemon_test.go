@@ -165,3 +165,32 @@ func (b *lxdBench) startLate(t *testing.T) (open func(), ended <-chan engine.Ans
 	eventually(t, "it is being started", func() bool { _, err := os.Stat(gate + ".in"); return err == nil })
 	return func() { _ = os.WriteFile(gate, nil, 0o600) }, done
 }
+
+// An agent that begins finds what runs, what is paused, what died unseen and what a person stopped, as they are.
+func (b *lxdBench) takesOver(t *testing.T) {
+	b = b.beside(t)
+	runs := b.up(t, "web1")
+	for _, id := range []string{"frozen", "dead", "off"} {
+		b.run(t, id)
+		defer b.Remove(id)
+	}
+	paused := look(t, b.i, "frozen").Init
+	b.Freeze("frozen")
+	b.Kill9("dead")
+	b.About("off", "stop", "--force")
+	i, _ := lxdOpen(t, b.LXD, 10*time.Second)
+	off := look(t, i, "off")
+	l := list(t, i)
+	if s := find(t, l, "web1"); s.State != health.Running || s.Init != runs {
+		t.Errorf("%+v", s)
+	}
+	if s := find(t, l, "frozen"); s.State != health.Paused || s.Init != paused {
+		t.Errorf("%+v", s)
+	}
+	if s := find(t, l, "dead"); s.State != health.Stopped || s.OnPurpose != "" || s.Init.PID != 0 {
+		t.Errorf("%+v", s)
+	}
+	if off.State != health.Stopped || off.OnPurpose != `its operation "Stopping instance"` {
+		t.Errorf("LXD lists a stop for 5 s: %+v", off)
+	}
+}
