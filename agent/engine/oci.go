@@ -39,15 +39,16 @@ type oci struct {
 	base
 	ociDialect
 
-	mu    sync.Mutex
-	known map[string]*ociEntry // by id
-	told  map[string]*ociTold  // by id, from events
-	slow  map[string]bool      // by id, who did not answer
-	exits string               // podman: where a conmon leaves exit codes, "" not known
-	home  string               // the folder of all containers' own folders, "" until one was asked about
-	gap   ociGap
-	full  time.Time // when all were last inspected
-	boot  time.Time // of this kernel
+	mu      sync.Mutex
+	known   map[string]*ociEntry // by id
+	told    map[string]*ociTold  // by id, from events
+	slow    map[string]bool      // by id, who did not answer
+	service bool                 // podman: asked through its service, perhaps another user's
+	exits   string               // podman: where a conmon leaves exit codes, "" not known
+	home    string               // the folder of all containers' own folders, "" until one was asked about
+	gap     ociGap
+	full    time.Time // when all were last inspected
+	boot    time.Time // of this kernel
 }
 
 // ociEntry is what is remembered of one container between two questions. Guarded by oci.mu.

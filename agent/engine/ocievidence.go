@@ -33,7 +33,7 @@ func (o *oci) logs(id string) []Source {
 	const shows = "what the container printed last"
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if e := o.known[id]; e != nil && e.in.Log != "" {
+	if e := o.known[id]; e != nil && e.in.Log != "" && !o.service { // a user can put a link in its place
 		return []Source{{Name: o.name + "-logs.txt", Shows: shows, Path: o.file(e.in.Log), Tail: ociLogTail}}
 	}
 	return []Source{{Name: o.name + "-logs.txt", Shows: shows, Argv: o.argv(o.name, "logs", "--timestamps", "--tail=500", "--", id), Tail: ociLogTail}}

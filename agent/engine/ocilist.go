@@ -152,7 +152,7 @@ func (o *oci) label() string {
 
 // learn takes in what inspect said. The caller holds mu.
 func (o *oci) learn(e *ociEntry, in ociInspect) {
-	if dir := conmonExits(int(in.ConmonPid)); in.ConmonPid != 0 && dir != "" {
+	if dir := conmonExits(int(in.ConmonPid)); in.ConmonPid != 0 && dir != "" && !o.service {
 		o.exits = dir
 	}
 	if dir := in.folder(); dir != "" && !o.far() {

@@ -28,9 +28,12 @@ func TestOCI(t *testing.T) {
 			}
 			if name == "podman" {
 				t.Run("repair", func(t *testing.T) { podmanRepair(h, t) })
+				t.Run("by its service", func(t *testing.T) { podmanService(h, t) })
+				t.Run("another storage", func(t *testing.T) { podmanStorage(h, t) })
 			} else {
 				t.Run("shim killed", func(t *testing.T) { dockerShimKilled(h, t) })
 				t.Run("another client", func(t *testing.T) { dockerNewClient(h, t) })
+				t.Run("another daemon", func(t *testing.T) { dockerSecond(h, t) })
 			}
 		})
 	}

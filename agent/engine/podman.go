@@ -35,20 +35,20 @@ func openPodman(s Spec, r Runner) (*tool, error) {
 		return nil, err
 	}
 	t := o.tool()
-	t.verbs[health.VerbRepair] = verb{limit: time.Minute, slack: 10 * time.Second, argv: o.cleanup, read: readOCIAnswer}
-	for v, how := range t.verbs {
-		how.before = o.unstick
-		t.verbs[v] = how
+	// Through a service there is no cleanup, and what is below a user's folder only that user may write.
+	o.service = hasOption(s.Args, "url")
+	if !o.service {
+		t.verbs[health.VerbRepair] = verb{limit: time.Minute, slack: 10 * time.Second, argv: o.cleanup, read: readOCIAnswer}
+		for v, how := range t.verbs {
+			how.before = o.unstick
+			t.verbs[v] = how
+		}
 	}
-	if len(s.Args) == 0 {
+	if !o.service && !hasOption(s.Args, "tmpdir") {
 		o.exits = "/run/libpod/exits" // of root, unless it was told another --tmpdir; then any conmon tells
 	}
 	t.autostarter = "podman-restart.service"
-	t.blind = []string{
-		"Containers of other users than root (rootless) are not seen.",
-		"Before podman 5, who stopped a container is known from its log of events only: not with events_logger=none.",
-		"A container whose conmon was killed runs on, but podman does not notice its end: the agent does, by the process.",
-	}
+	t.blind = append(o.podmanBlind(o.service), "Before podman 5, who stopped a container is known from its log of events only: not with events_logger=none.")
 	return t, nil
 }
 

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -188,7 +189,7 @@ func farEvidence(own []Source) []Source {
 func (i *Instance) Where() string {
 	where := i.spec.Path
 	if where == "" {
-		where = i.spec.URI
+		where = cmp.Or(i.spec.URI, strings.Join(i.spec.Args, " "))
 	}
 	if i.spec.SSH != "" && where != "" {
 		return i.spec.SSH + ":" + where
