@@ -59,6 +59,9 @@ func (t *turn) facts(g *guest, c *health.Case) (diagnose.Facts, failure) {
 	f := diagnose.Facts{Failure: diagnose.Died, Sighting: g.sight, Faults: g.state.Host.Faults, Actor: g.state.Actor,
 		Closed: g.state.Host.Closed, Going: g.state.Host.Going, Log: g.engineLog, Siblings: t.siblings(g), Kernel: g.kernel, Cgroup: g.memory,
 		Files: map[diagnose.Fact]string{diagnose.FactKernel: "before/kernel.log"}}
+	if len(f.Faults) > 0 { // what is missing is a link
+		f.Files[diagnose.FactHost] = "before/network-host.txt"
+	}
 	if c.Kind == health.CaseSick {
 		f.Failure, f.Inside = diagnose.Sick, c.Inside
 		f.Probe = health.Signal{Probe: c.Probe, Outcome: health.Fail, Detail: c.Detail}

@@ -133,7 +133,8 @@ func TestGuestFactsNeverBlameTheProvider(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := guestFacts(t)
 		f.Siblings = Siblings{rapid.IntRange(0, 5).Draw(t, "failing"), rapid.IntRange(0, 5).Draw(t, "total")}
-		for _, line := range rapid.SliceOfN(foreign(), 0, 3).Draw(t, "forged") { // written to /dev/kmsg by a process
+		hardware := rapid.Custom(func(t *rapid.T) string { return rapid.SampledFrom(kernelHardware()).Draw(t, "hardware").sample })
+		for _, line := range rapid.SliceOfN(rapid.OneOf(foreign(), hardware), 0, 3).Draw(t, "forged") { // written to /dev/kmsg by a process
 			line = strings.ReplaceAll(line, "\n", " ")
 			f.Kernel = append(f.Kernel, fmt.Sprintf("<%d>[  12.345678] %s", rapid.IntRange(8, 191).Draw(t, "priority"), line))
 			f.Host = append(f.Host, f.Kernel...)
@@ -142,6 +143,21 @@ func TestGuestFactsNeverBlameTheProvider(t *testing.T) {
 			t.Fatalf("the provider is blamed without a word of the host: %+v", v)
 		}
 	})
+}
+
+// What a container wrote is shown, but never as a hole, a second line, or something that has no end.
+func TestForeignWords(t *testing.T) {
+	t.Parallel()
+	for words, want := range map[string]string{
+		"$1": "?1", "a\nb\x1b[1mc": "a?b?[1mc", "\xff": "?", "ä": "ä", strings.Repeat("x", 500): strings.Repeat("x", 120) + "…",
+	} {
+		if got := plain(words); got != want {
+			t.Errorf("%q is shown as %q, want %q", words, got, want)
+		}
+	}
+	if got := objectOf("the network is down", "network is down"); got != aThing {
+		t.Errorf("an errno's own words are taken for its object: %s", got)
+	}
 }
 
 // The kernel's own word of a failing disk does blame the provider, whatever the guest says besides.
