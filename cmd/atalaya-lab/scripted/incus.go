@@ -101,11 +101,7 @@ func (c *Call) incusGet(project, name string) *Container {
 func (c *Call) incusAll() []Container {
 	var all []Container
 	for _, k := range c.All() {
-		k = *c.incusSettled(&k)
-		if k.Says != "" {
-			k.State = k.Says
-		}
-		all = append(all, k)
+		all = append(all, *incusShown(c.incusSettled(&k)))
 	}
 	return all
 }
@@ -155,10 +151,7 @@ func (c *Call) incusQuery(args []string) int {
 		if k == nil {
 			return c.Reply("gone", View{})
 		}
-		if k.Says != "" {
-			k.State = k.Says
-		}
-		return c.Reply("instance", View{Container: k})
+		return c.Reply("instance", View{Container: incusShown(k)})
 	}
 	return 1
 }

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"compress/gzip"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -19,6 +20,18 @@ func (c *Call) incusRebooted(k *Container) *Container {
 	delete(k.Keys, "died")
 	c.incusBegin(k)
 	return k
+}
+
+// incusShown is a container as it is told of: with an address of its link beside the others.
+func incusShown(k *Container) *Container {
+	shown := *k
+	if k.Says != "" {
+		shown.State = k.Says
+	}
+	if len(k.Addrs) > 0 {
+		shown.Addrs = append(slices.Clone(k.Addrs), "fe80::1")
+	}
+	return &shown
 }
 
 // incusTell plays the commands that tell of a container, or copy it to a file.
