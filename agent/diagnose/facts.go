@@ -48,6 +48,8 @@ type Facts struct {
 	Changes  []Change // what changed shortly before, the latest last
 	Siblings Siblings
 	Files    map[Fact]string // which file of the bundle holds which fact
+
+	said []string // words, once Judge has made them
 }
 
 // An Attempt is one command of ours on the container, and what came of it.

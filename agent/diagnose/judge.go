@@ -30,9 +30,10 @@ type rule func(Facts) (health.Verdict, bool)
 
 // Judge gives the verdict of the first rule that has one. It never fails: what no rule knows is undetermined.
 func Judge(f Facts) health.Verdict {
+	f.said = f.words()
 	for _, r := range []rule{
 		acted, recorded, closing, seen, held, lacking, stuck, known, outOfMemory, surely, byKernel, byErrno,
-		ended, shortLived, changed, together, byProbe, atEdge, changedAlone,
+		ended, shortLived, changed, together, byProbe, atEdge, hinted, changedAlone,
 	} {
 		if v, ok := r(f); ok {
 			return weigh(f, beneath(f, v))

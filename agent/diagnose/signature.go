@@ -98,10 +98,15 @@ func known(f Facts) (health.Verdict, bool) {
 	return health.Verdict{}, false
 }
 
-// seen looks up what the engine shows of the container without being asked to do anything.
-func seen(f Facts) (health.Verdict, bool) {
+// seen looks up what the engine shows of the container without being asked to do anything, where that names the cause.
+func seen(f Facts) (health.Verdict, bool) { return f.shown(false) }
+
+// hinted is the same for what is only a hint, and says nothing where anything else does.
+func hinted(f Facts) (health.Verdict, bool) { return f.shown(true) }
+
+func (f Facts) shown(hint bool) (health.Verdict, bool) {
 	for _, s := range table() {
-		if !s.of(FactSighting, f) {
+		if !s.of(FactSighting, f) || (s.confidence == Low) != hint {
 			continue
 		}
 		if at := s.match.FindStringSubmatchIndex(f.Sighting.Detail); at != nil {

@@ -8,6 +8,9 @@ import (
 // words are the lines in which the engine says what went wrong, the innermost first: the cause it named, its log, and
 // what it printed.
 func (f Facts) words() []string {
+	if f.said != nil {
+		return f.said
+	}
 	d := f.latest()
 	return lines(d.Cause, f.Log, d.Err)
 }
@@ -17,16 +20,33 @@ func (a Attempt) words() []string { return lines(a.Cause, a.Err) }
 
 // lines are the lines of texts that may name a cause.
 func lines(texts ...string) []string {
-	var out []string
+	out := []string{}
 	for _, text := range texts {
 		for line := range strings.Lines(text) {
 			line = wrapping.ReplaceAllString(strings.TrimSpace(line), "")
 			if line != "" && !outer(line) {
-				out = append(out, line)
+				out = append(out, clipLine(line))
 			}
 		}
 	}
+	if len(out) > maxLines {
+		out = append(out[:maxLines/2:maxLines/2], out[len(out)-maxLines/2:]...)
+	}
 	return out
+}
+
+// maxLines and maxLine bound what is looked through: a verdict is asked for while other containers wait. Causes stand at
+// the beginning of what an engine says, and what follows from them at its end.
+const (
+	maxLines = 100
+	maxLine  = 2000
+)
+
+func clipLine(line string) string {
+	if len(line) > maxLine {
+		return line[:maxLine]
+	}
+	return line
 }
 
 // wrapping is what stands before the words of whoever failed, in every engine's own manner.
@@ -43,13 +63,19 @@ var outers = []string{
 	"Container start failed", "Failed to start the C", "PRL_ERR_VZCTL_OPERATION_FAILED", "Starting the C", "Stopping the C",
 	"Container was stopped", "Container is unmounted", "Container is mounted", "Container start in progress", "Starting container...",
 	"Stopping container ...", "Killing container ...", "Restarting container",
-	"assuming non-OpenVZ kernel", "WARNING: Running container unprivileged", "exited with status 6",
+	"assuming non-OpenVZ kernel", "WARNING: Running container unprivileged",
 	"QEMU exited with code", "startup for container", "trying to acquire lock",
 	"failed because the control process exited", "See \"systemctl status", "Failed with result", "Main process exited, code=exited",
 }
 
+// child is what vzctl says of each of its helpers that failed.
+var child = regexp.MustCompile(`^Child \d+ exited with status \d+$`)
+
 // outer says that a line names no cause.
 func outer(line string) bool {
+	if child.MatchString(line) {
+		return true
+	}
 	for _, s := range outers {
 		if strings.Contains(line, s) {
 			return true
