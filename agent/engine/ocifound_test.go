@@ -63,6 +63,9 @@ func TestOCIFoundInside(t *testing.T) {
 	}
 	if name == "docker" {
 		mount("tmpfs", "/run")
+		mount("tmpfs", "/root") // where a context says that root's client speaks to another host
+		ociMust(t, os.Mkdir("/root/.docker", 0o700))
+		write("/root/.docker/config.json", `{"currentContext":"far"}`)
 	} else {
 		mount("tmpfs", "/etc/containers")
 		write("/etc/containers/policy.json", `{"default":[{"type":"insecureAcceptAnything"}]}`)
