@@ -44,7 +44,7 @@ func (f Facts) errno(line string) (health.Verdict, bool) {
 		}
 		return health.Verdict{
 			Layer: r.layer, Confidence: r.conf, RetryHelps: r.retry, Cure: r.cure,
-			Sentence: fmt.Sprintf("%s because %s.", f.cannot(), r.means),
+			Sentence: fmt.Sprintf("%s because %s.", f.refused(), r.means),
 			Proof:    []string{"the engine's innermost words: " + quoted(line) + f.in(FactEngine)},
 			Disproof: fmt.Sprintf("The same operation by hand does not end with %q.", r.words),
 		}, true

@@ -107,6 +107,21 @@ func (f Facts) cannot() string {
 	return "Container " + f.name() + " stopped running"
 }
 
+// refused is the beginning of a sentence about what the engine said to the latest attempt.
+func (f Facts) refused() string {
+	if d := f.latest(); d.Err != "" {
+		switch d.Verb {
+		case health.VerbStop, health.VerbKill:
+			return "Container " + f.name() + " cannot be stopped"
+		case health.VerbRestart:
+			return "Container " + f.name() + " cannot be restarted"
+		case health.VerbBackup:
+			return "Container " + f.name() + " cannot be backed up"
+		}
+	}
+	return f.cannot()
+}
+
 // in names the file of the bundle that holds a fact, in brackets, where it is known.
 func (f Facts) in(fact Fact) string {
 	if file := f.Files[fact]; file != "" {

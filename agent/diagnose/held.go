@@ -87,7 +87,7 @@ func held(f Facts) (health.Verdict, bool) {
 			if strings.Contains(line, h.words) {
 				return health.Verdict{
 					Layer: Engine, Confidence: Medium, RetryHelps: health.No,
-					Sentence: fmt.Sprintf("%s because %s.", f.cannot(), h.means),
+					Sentence: fmt.Sprintf("%s because %s.", f.refused(), h.means),
 					Proof:    []string{"the engine's side says: " + quoted(line) + f.in(FactEngine)},
 					Disproof: "The process named there is gone, and the command still does not answer.", Cure: h.cure,
 				}, true

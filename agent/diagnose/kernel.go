@@ -66,7 +66,7 @@ func (f Facts) kernelLine(s signature, lines []string, own bool) (health.Verdict
 		}
 		v := s.verdict(f, lines[i], at)
 		if !own && !named {
-			v.Sentence = fmt.Sprintf("%s, and at that time the kernel of its host reported that %s.", f.cannot(), fill(s.because, lines[i], at))
+			v.Sentence = fmt.Sprintf("%s, and at that time the log of the host's kernel says that %s.", f.cannot(), fill(s.because, lines[i], at))
 			v.Confidence = f.coincidence(v.Confidence)
 		}
 		return v, true

@@ -13,7 +13,7 @@ func kernelHost() []signature {
 		{
 			name: "kernel bug", from: FactKernel, explains: Host, layer: Host, confidence: High, retry: health.No,
 			match:    regexp.MustCompile(`^BUG: unable to handle (?:kernel )?(.+)`),
-			because:  `its own code failed ($1)`,
+			because:  `the kernel of the host itself failed ($1)`,
 			disproof: `The host has been rebooted since that line.`,
 			cure:     `Reboot the host into another kernel; until then anything may hang.`,
 			source:   `public file id 47779858091`,
@@ -53,7 +53,7 @@ func kernelHost() []signature {
 		{
 			name: "no pages", from: FactKernel, explains: Host, layer: Host, confidence: Medium, retry: health.Yes,
 			match:    regexp.MustCompile(`^(.{1,15}): page allocation failure: order:(\d+)`),
-			because:  `it found no memory in one piece (order $2, for $1)`,
+			because:  `the kernel of the host found no memory in one piece (order $2, for $1)`,
 			disproof: `"free" on the host showed much free memory at that time.`,
 			cure:     `Free memory on the host, or give it a larger reserve (vm.min_free_kbytes).`,
 			source:   `public file id 48150590408`,
@@ -83,7 +83,7 @@ func kernelHost() []signature {
 		{
 			name: "hung task", from: FactKernel, explains: Host, layer: Host, confidence: Medium, retry: health.No,
 			match:    regexp.MustCompile(`^INFO: task (.{1,15}?):(\d+) blocked for more than (\d+) seconds`),
-			because:  `its process $2 ("$1") waits for more than $3 s in the kernel, which no signal can end`,
+			because:  `the process $2 ("$1") waits for more than $3 s in the kernel, which no signal can end`,
 			disproof: `Process $2 has ended or runs again.`,
 			cure:     `See what it waits for ("cat /proc/$2/stack" on the host): nearly always a disk or a share that does not answer.`,
 			source:   `public file id 56991359595`,
@@ -163,7 +163,7 @@ func kernelHost() []signature {
 		{
 			name: "apparmor", from: FactKernel, layer: Engine, confidence: Low, retry: health.No,
 			match:    regexp.MustCompile(`apparmor="DENIED" operation="(\w+)".* profile="((?:lxc-|docker-|incus-|lxd-|libvirt-)[^"]*)"`),
-			because:  `the host's AppArmor profile "$2" denied it a $1`,
+			because:  `the host's AppArmor profile "$2" denied it the operation "$1"`,
 			disproof: `The same line comes while it runs well.`,
 			cure:     `See whether the profile fits ("aa-status"); an update of host or image may have changed what is needed.`,
 			source:   `public file id 56767391795`,
@@ -173,7 +173,7 @@ func kernelHost() []signature {
 		{
 			name: "selinux", from: FactKernel, layer: Engine, confidence: Low, retry: health.No,
 			match:    regexp.MustCompile(`avc:\s+denied\s+\{ (\w+) \}.*scontext=\S*:(container_\w+|svirt_\w+):`),
-			because:  `the host's SELinux denied it to $1 something ($2)`,
+			because:  `the host's SELinux denied it the operation "$1" (as $2)`,
 			disproof: `The same line comes while it runs well.`,
 			cure:     `"restorecon" on what is mounted into it, or the mount option Z; "ausearch -m avc" shows what was denied.`,
 			source:   `public file id 110708310`,

@@ -193,7 +193,7 @@ func proxmoxSignatures() []signature {
 		{
 			name: "vzdump failed", engine: "proxmox", layer: Storage, confidence: Medium, retry: health.Maybe,
 			match:    regexp.MustCompile(`Backup of VM (\d+) failed - (.+)`),
-			because:  `its backup failed ($2)`,
+			because:  `the copy to the backup storage failed ($2)`,
 			disproof: `The next backup works without any change.`,
 			cure:     `Look at room and connection of the backup storage; the log is in /var/log/vzdump.`,
 			source:   `public file id 58403166439`,

@@ -117,16 +117,16 @@ func (f Facts) shown(hint bool) (health.Verdict, bool) {
 }
 
 func (s signature) verdict(f Facts, line string, at []int) health.Verdict {
-	where, words := FactEngine, "the engine's innermost words: "
+	where, words, what := FactEngine, "the engine's innermost words: ", f.refused()
 	switch s.from {
 	case FactSighting:
-		where, words = FactSighting, "the engine shows of it: "
+		where, words, what = FactSighting, "the engine shows of it: ", f.cannot()
 	case FactKernel:
-		where, words = FactKernel, "the kernel's log: "
+		where, words, what = FactKernel, "the kernel's log: ", f.cannot()
 	}
 	return health.Verdict{
 		Layer: s.layer, Confidence: s.confidence,
-		Sentence: fmt.Sprintf("%s because %s.", f.cannot(), fill(s.because, line, at)),
+		Sentence: fmt.Sprintf("%s because %s.", what, fill(s.because, line, at)),
 		Proof:    []string{words + quoted(line) + f.in(where)},
 		Disproof: fill(s.disproof, line, at), RetryHelps: s.retry, Cure: fill(s.cure, line, at),
 	}

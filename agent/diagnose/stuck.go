@@ -57,15 +57,20 @@ type tally struct {
 	proof   []string
 }
 
+// tally counts from the last attempt on that worked: what could not be ended before that has ended since.
 func (f Facts) tally() tally {
-	t := tally{proof: []string{"asked for its state, the engine says: " + quoted(orState(f.Sighting)) + f.in(FactSighting)}}
+	state := "asked for its state, the engine says: " + quoted(orState(f.Sighting)) + f.in(FactSighting)
+	t := tally{proof: []string{state}}
 	for _, a := range f.Attempts {
 		s, survived := f.survived(a)
 		ends := a.Verb == health.VerbStop || a.Verb == health.VerbKill || a.Verb == health.VerbRestart
 		switch {
 		case a.Already || a.Verb == health.VerbStart && names(a.Err, alreadyRunning):
 			t.already++
-		case !ends || a.Err == "" || names(a.Err, notRunning):
+		case a.Err == "":
+			t = tally{proof: []string{state}}
+			continue
+		case !ends || names(a.Err, notRunning):
 			continue
 		default:
 			t.failed++
