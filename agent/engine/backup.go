@@ -101,14 +101,19 @@ func fileBackup(ctx context.Context, c call, suffix string, a *Answer, whole fun
 	}
 	a.Err, a.Cause = cmp.Or(a.Err, err.Error()), err.Error()
 	_ = os.Remove(part)
-	if err := os.WriteFile(c.to+failSuffix, []byte(a.Cause+"\n"), 0o600); err != nil {
+	keepFailure(c, a)
+}
+
+// keepFailure has LastBackup know of a backup that failed.
+func keepFailure(c call, a *Answer) {
+	if err := os.WriteFile(c.to+failSuffix, []byte(cmp.Or(a.Cause, a.Err)+"\n"), 0o600); err != nil {
 		a.Err += "; keep that: " + err.Error()
 	}
 }
 
 // lastFiled finds the last backup among the files of fileBackup.
-func (b *base) lastFiled(id, suffix string) (last Backup, err error) {
-	stem := b.spec.backupStem(id)
+func (s Spec) lastFiled(id, suffix string) (last Backup, err error) {
+	stem := s.backupStem(id)
 	entries, err := os.ReadDir(filepath.Dir(stem))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return last, err

@@ -10,7 +10,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"atalaya/agent/engine"
 	"atalaya/agent/health"
 	"atalaya/cmd/atalaya-lab/rig"
 )
@@ -149,34 +148,6 @@ func lxcRenamed(t *testing.T) {
 	}
 	if s := find(t, list(t, i), "web2"); s.State != health.Running || strings.Contains(s.Detail, "gone") {
 		t.Errorf("%+v", s)
-	}
-}
-
-func lxcEvidence(t *testing.T) {
-	r, i, _ := lxcRig(t, rig.LXCOptions{}, 0)
-	inc := filepath.Join(r.Scratch(), "common.conf")
-	log := filepath.Join(r.Scratch(), "web1.log")
-	for _, f := range []string{inc, log} {
-		if err := os.WriteFile(f, []byte("# x\n"), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	r.Add("web1", "lxc.include = "+inc, "lxc.log.file = "+log, "lxc.console.logfile = "+r.Scratch()+"/console")
-	got := map[string]engine.Source{}
-	for _, s := range i.Evidence("web1", health.Sighting{}) {
-		got[s.Name] = s
-	}
-	if s := got["lxc-info.txt"]; !slices.Equal(s.Argv, []string{"lxc-info", "-P", r.Path(), "--name=web1"}) || !s.Volatile {
-		t.Errorf("%+v", s)
-	}
-	if got["config"].Path != r.ConfigFile("web1") || got["config-include-common.conf"].Path != inc || got["lxc.log"].Path != log {
-		t.Errorf("%+v", got)
-	}
-	if s := got["console.log"]; s.Root != r.Scratch() || s.Path != "console" || s.Tail == 0 {
-		t.Errorf("%+v", s)
-	}
-	if i.Evidence("../web1", health.Sighting{}) != nil {
-		t.Error("evidence of a path")
 	}
 }
 

@@ -192,7 +192,7 @@ func lxcKilledMonitor(t *testing.T) {
 	r.Thaw("web1")
 }
 
-// Trap 10: a failing start prints the same two lines whatever the cause. Five causes, each told.
+// Trap 10: a failing start prints the same two lines whatever the cause. Each is told by its innermost words.
 func lxcCauses(t *testing.T) {
 	r, i, _ := lxcRig(t, rig.LXCOptions{NoStart: true}, 0)
 	fail := filepath.Join(r.Scratch(), "fail")
@@ -200,11 +200,17 @@ func lxcCauses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, tt := range map[string]struct{ line, cause string }{
-		"bridge": {"lxc.net.0.link = brnope", `bridge "brnope", bridge interface doesn't exist`},
-		"rootfs": {"lxc.rootfs.path = dir:/nonexistent/rootfs", `No such file or directory - Failed to open "/nonexistent/rootfs"`},
-		"init":   {"lxc.init.cmd = /bin/nosuch", `No such file or directory - Failed to exec "/bin/nosuch"`},
-		"config": {"lxc.nosuch.key = 1", `Invalid argument - Unsupported config key "lxc.nosuch.key"`},
-		"hook":   {"lxc.hook.pre-start = " + fail, `Script exited with status 3`},
+		"bridge":  {"lxc.net.0.link = brnope", `bridge "brnope", bridge interface doesn't exist`},
+		"rootfs":  {"lxc.rootfs.path = dir:/nonexistent/rootfs", `No such file or directory - Failed to open "/nonexistent/rootfs"`},
+		"init":    {"lxc.init.cmd = /bin/nosuch", `No such file or directory - Failed to exec "/bin/nosuch"`},
+		"config":  {"lxc.nosuch.key = 1", `Invalid argument - Unsupported config key "lxc.nosuch.key"`},
+		"hook":    {"lxc.hook.pre-start = " + fail, `Script exited with status 3`},
+		"mount":   {"lxc.mount.entry = /nosuch mnt none bind 0 0", `No such file or directory - Failed to mount "/nosuch" on `},
+		"limit":   {"lxc.prlimit.nofile = 99999999999", `Operation not permitted - Failed to set limit nofile`},
+		"device":  {"lxc.net.0.type = phys\nlxc.net.0.link = nosuch0", `No such device - Failed to retrieve ifindex for "nosuch0"`},
+		"taken":   {"lxc.net.0.veth.pair = lo", `File exists - Failed to create veth pair "lo" and "`},
+		"console": {"lxc.console.logfile = /nosuch/console", `No such file or directory - Failed to open terminal log file "/nosuch/console"`},
+		"seccomp": {"lxc.seccomp.profile = /nosuch", `No such file or directory - Failed to open seccomp policy file /nosuch`},
 	} {
 		r.Add(name, tt.line)
 		a := i.Do(context.Background(), health.VerbStart, name, 0)
@@ -215,6 +221,21 @@ func lxcCauses(t *testing.T) {
 	if left, _ := filepath.Glob(filepath.Join(i.Spec().RunDir, "*")); len(left) != 0 {
 		t.Errorf("logs left behind: %q", left)
 	}
+}
+
+// A start that outlives its limit is not called off, and its late success is seen by a look.
+func lxcLateStart(t *testing.T) {
+	r, i, _ := lxcRig(t, rig.LXCOptions{}, 0)
+	hook := filepath.Join(r.Scratch(), "hook")
+	if err := os.WriteFile(hook, []byte("#!/bin/sh\nexec sleep 2\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r.Add("late", "lxc.hook.pre-start = "+hook)
+	a := i.Do(context.Background(), health.VerbStart, "late", 300*time.Millisecond)
+	if !a.Transcript.Abandoned || !strings.Contains(a.Cause, "waits for a hook") {
+		t.Errorf("%+v", a)
+	}
+	awaitState(t, i, "late", health.Running)
 }
 
 // Traps 16 and 17: how a container ended cannot be told from the end of its init; and at a guest's reboot LXC says

@@ -24,7 +24,7 @@ func lxcTrials() stager {
 		missing:       apart(lxcPathAway, lxcPathCovered, lxcOtherNetwork),
 		rebooted:      apart(lxcReboots),
 		ignores:       apart(lxcOnlyAsks),
-		failsToStart:  apart(lxcCauses),
+		failsToStart:  apart(lxcCauses, lxcLateStart),
 		startLies:     apart(lxcExitsAtOnce, lxcFrozenStart),
 		locked:        apart(lxcLockFileHeld),
 		staleLock:     apart(lxcCreateInterrupted),
@@ -41,7 +41,7 @@ func lxcTrials() stager {
 		strange:       apart(lxcStrange),
 		oneProcess:    apart(lxcCosts, lxcLooksAtTheDead),
 		takesOver:     apart(lxcTakesOver, lxcFrozenByCgroup),
-		keeps:         apart(lxcEvidence),
+		keeps:         apart(lxcEvidence, lxcConsole, lxcBackup),
 	})
 }
 

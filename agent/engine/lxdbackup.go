@@ -33,7 +33,7 @@ func (l *lxd) backupVerb() verb {
 }
 
 func (l *lxd) lastBackup(_ context.Context, id string) (Backup, error) {
-	return l.lastFiled(id, lxdBackupSuffix)
+	return l.spec.lastFiled(id, lxdBackupSuffix)
 }
 
 // backs adds backups to the tool.
