@@ -64,7 +64,7 @@ fuzz: ## run every fuzz test for FUZZTIME (20s), and 100,000 random timelines
 	done
 
 mutate: build ## change each scripted engine's reply in one place: the tests must notice (ENGINE=openvz for one)
-	bin/atalaya-lab mutate $(if $(ENGINE),--engine $(ENGINE))
+	bin/atalaya-lab mutate $(if $(ENGINE),--engine $(ENGINE)) $(if $(REPLY),--reply $(REPLY))
 
 clean: ## remove what was built, and what killed tests left behind
 	@[ ! -x bin/atalaya-lab ] || $(AS_ROOT) bin/atalaya-lab sweep

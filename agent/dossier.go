@@ -234,7 +234,7 @@ func (h *hands) words(j job, after bool) []evidence.Item {
 	}
 	for _, src := range j.inst.Evidence(j.ref.ID, j.sight) {
 		i := evidence.Item{Name: "engine-" + src.Name, Shows: src.Shows, Argv: src.Argv, Runner: runner, Path: src.Path, Root: src.Root,
-			Volatile: src.Volatile, Max: src.Tail}
+			Volatile: src.Volatile, Max: src.Tail, Image: src.Image}
 		if src.Tail > 0 { // of a far host's file it is the output of a command
 			i.Cut = evidence.KeepTail
 		}

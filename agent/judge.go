@@ -57,8 +57,11 @@ func (t *turn) judge(g *guest, before health.State) health.Verdict {
 // restart its container is our own doing.
 func (t *turn) facts(g *guest, c *health.Case) (diagnose.Facts, failure) {
 	f := diagnose.Facts{Failure: diagnose.Died, Sighting: g.sight, Faults: g.state.Host.Faults, Actor: g.state.Actor,
-		Log: g.engineLog, Siblings: t.siblings(g), Kernel: g.kernel, Cgroup: g.memory,
+		Closed: g.state.Host.Closed, Going: g.state.Host.Going, Log: g.engineLog, Siblings: t.siblings(g), Kernel: g.kernel, Cgroup: g.memory,
 		Files: map[diagnose.Fact]string{diagnose.FactKernel: "before/kernel.log"}}
+	if len(f.Faults) > 0 { // what is missing is a link
+		f.Files[diagnose.FactHost] = "before/network-host.txt"
+	}
 	if c.Kind == health.CaseSick {
 		f.Failure, f.Inside = diagnose.Sick, c.Inside
 		f.Probe = health.Signal{Probe: c.Probe, Outcome: health.Fail, Detail: c.Detail}
@@ -66,16 +69,16 @@ func (t *turn) facts(g *guest, c *health.Case) (diagnose.Facts, failure) {
 	}
 	of := failure{Inside: f.Inside}
 	for _, tr := range g.tried {
-		d := health.Done{Attempt: tr.Attempt, Verb: tr.Verb, Cause: tr.Cause}
-		if tr.Exit != 0 {
+		a := diagnose.Attempt{Exit: tr.Exit, Done: health.Done{Attempt: tr.Attempt, Verb: tr.Verb, Cause: tr.Cause}}
+		if tr.Exit != 0 || tr.Cause != "" { // some tools exit with 0 and say that they failed
 			of.Failed++
-			if d.Err = tr.Answer; d.Err == "" {
-				d.Err = fmt.Sprintf("exit %d", tr.Exit)
+			if a.Err = tr.Answer; a.Err == "" {
+				a.Err = fmt.Sprintf("exit %d", tr.Exit)
 			}
 		}
-		f.Dones = append(f.Dones, d)
+		f.Attempts = append(f.Attempts, a)
 	}
-	if g.wontStart(f.Dones) {
+	if g.wontStart(f.Attempts) {
 		f.Failure = diagnose.WontStart
 		f.Files[diagnose.FactEngine] = "action/"
 	}
@@ -85,7 +88,7 @@ func (t *turn) facts(g *guest, c *health.Case) (diagnose.Facts, failure) {
 
 // wontStart says that the latest attempt was to make it run, and that it does not, by the engine's answer or by a look
 // that followed it.
-func (g *guest) wontStart(dones []health.Done) bool {
+func (g *guest) wontStart(dones []diagnose.Attempt) bool {
 	if len(dones) == 0 {
 		return false
 	}

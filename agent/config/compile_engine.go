@@ -13,7 +13,8 @@ func (c *compiler) engines(raw []rawEngine) {
 	first := map[string]string{}
 	for i, r := range raw {
 		path := fmt.Sprintf("engines[%d]", i)
-		s := engine.Spec{Engine: r.Engine, Instance: or(r.Name, ""), Path: or(r.Path, ""), URI: or(r.URI, ""), SSH: or(r.SSH, ""), SSHConf: or(r.SSHConfig, ""), Timeout: or(r.Timeout, 0)}
+		s := engine.Spec{Engine: r.Engine, Instance: or(r.Name, ""), Path: or(r.Path, ""), URI: or(r.URI, ""), SSH: or(r.SSH, ""), SSHConf: or(r.SSHConfig, ""), Timeout: or(r.Timeout, 0),
+			Bin: or(r.Bin, ""), Args: toolArgs(r)}
 		id := s.Engine + ":" + s.Instance
 		if other, taken := first[id]; taken && s.Engine != "" {
 			c.wrong(path+".name", "is the same instance of %s as %s (line %d): give each its own name", s.Engine, other, c.origin.line(other))
@@ -23,12 +24,38 @@ func (c *compiler) engines(raw []rawEngine) {
 			c.wrong(path+".ssh_config", "stands without ssh: nothing is reached by ssh")
 		}
 		c.foreign(path, engineKeys(), r, r.Engine)
+		c.storage(path, r)
 		if r.Engine == "custom" {
 			s.Custom = c.custom(path, r)
 			c.open(path, s)
 		}
 		c.out.Engines = append(c.out.Engines, s)
 	}
+}
+
+// storage is where podman's keys contradict each other.
+func (c *compiler) storage(path string, r rawEngine) {
+	switch {
+	case r.URL != nil && (r.Root != nil || r.RunRoot != nil):
+		c.wrong(path+".url", "stands beside root or runroot: the service has its own storage")
+	case r.Root != nil && r.RunRoot == nil:
+		c.wrong(path+".root", "stands without runroot: two storages must not share one")
+	case r.Root == nil && r.RunRoot != nil:
+		c.wrong(path+".runroot", "stands without root")
+	}
+}
+
+// toolArgs are the options that every command of the tool is given.
+func toolArgs(r rawEngine) (args []string) {
+	for _, o := range []struct {
+		name  string
+		value *string
+	}{{"host", r.Host}, {"url", r.URL}, {"root", r.Root}, {"runroot", r.RunRoot}} {
+		if o.value != nil {
+			args = append(args, "--"+o.name+"="+*o.value)
+		}
+	}
+	return args
 }
 
 func (c *compiler) custom(path string, r rawEngine) *engine.CustomSpec {

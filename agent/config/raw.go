@@ -120,6 +120,11 @@ type rawEngine struct {
 	SSH       *string        `mapstructure:"ssh"`
 	URI       *string        `mapstructure:"uri"`
 	SSHConfig *string        `mapstructure:"ssh_config"`
+	Host      *string        `mapstructure:"host"`
+	URL       *string        `mapstructure:"url"`
+	Root      *string        `mapstructure:"root"`
+	RunRoot   *string        `mapstructure:"runroot"`
+	Bin       *string        `mapstructure:"bin"`
 	Timeout   *time.Duration `mapstructure:"timeout"`
 	List      []string       `mapstructure:"list"`
 	Start     []string       `mapstructure:"start"`

@@ -19,6 +19,12 @@ func engineKeys() []key {
 		{name: "name", kind: text, check: word, doc: "What this instance is called. One per engine may have no name."},
 		{name: "path", kind: text, check: absolute, only: []string{"lxc", "lxd", "incus"}, doc: "lxc: the lxcpath; absent: the one of lxc.conf, /var/lib/lxc. lxd, incus: the folder of the daemon; absent: its own, such as /var/lib/lxd."},
 		{name: "uri", kind: text, check: engine.CheckURI, only: []string{"libvirt"}, doc: "The connection, such as qemu:///system or lxc:///. Absent: qemu:///system."},
+		{name: "host", kind: text, check: engine.CheckSocket, only: []string{"docker"}, doc: "The socket of the daemon, as docker takes it with --host: unix:///run/other.sock. Absent: unix:///var/run/docker.sock."},
+		{name: "url", kind: text, check: engine.CheckSocket, only: []string{"podman"}, doc: "The socket of a podman service, as podman takes it with --url, such as that of a user's own (rootless) containers: " +
+			"unix:///run/user/1000/podman/podman.sock. Absent: podman is called as root, without a service."},
+		{name: "root", kind: text, check: absolute, only: []string{"podman"}, doc: "Another storage of root's, as podman takes it with --root. Absent: the one of storage.conf."},
+		{name: "runroot", kind: text, check: absolute, only: []string{"podman"}, doc: "Where that storage keeps what goes with a reboot, as podman takes it with --runroot. Required with root."},
+		{name: "bin", kind: text, check: absolute, only: engine.WithBin(), doc: "The folder of the tool's commands. Absent: they are looked up where this system keeps commands."},
 		{name: "ssh", kind: text, check: engine.CheckSSH, only: engine.OverSSH(), doc: "user@host, or ssh://user@host:port, where it is on another host that the agent reaches " +
 			"by the OpenSSH client: its containers are polled, and nothing is known of their deaths in between. The key must work without " +
 			"a passphrase, and the host's key must be known."},
@@ -55,6 +61,8 @@ func engineKeys() []key {
 const engineExample = `engines:
   - engine: lxc
   - {engine: lxc, name: backup, path: /srv/lxc}
+  - {engine: docker, name: build, host: unix:///run/docker-build.sock}
+  - {engine: podman, name: anna, url: unix:///run/user/1000/podman/podman.sock}
   - engine: custom
     name: jails
     list: [jailctl, list]

@@ -167,7 +167,7 @@ func TestExamplesLoad(t *testing.T) {
 		b.WriteString(m[1] + "\n")
 	}
 	c := loaded(t, b.String())
-	if len(c.Engines) != 3 || len(c.Channels) != 3 || len(c.raw.Probes) != 3 || len(c.raw.Containers) != 4 {
+	if len(c.Engines) != 5 || len(c.Channels) != 3 || len(c.raw.Probes) != 3 || len(c.raw.Containers) != 4 {
 		t.Errorf("%d engines, %d channels", len(c.Engines), len(c.Channels))
 	}
 	web := c.For(health.Sighting{Ref: health.Ref{Engine: "lxc", ID: "web1"}, Name: "web1"})

@@ -2,7 +2,6 @@ package diagnose
 
 import (
 	"fmt"
-	"strings"
 
 	"atalaya/agent/health"
 )
@@ -34,16 +33,42 @@ const (
 type Facts struct {
 	Failure  Failure
 	Sighting health.Sighting
-	Dones    []health.Done // attempts, the latest last
+	Attempts []Attempt     // the latest last
 	Log      string        // the engine's log of the latest attempt, whole
+	Closed   string        // why the host lets nothing be started: it goes down or comes up, or its engine does
+	Going    bool          // of Closed: what stops now is stopped by that
 	Faults   []string      // what the container needs and the host lacks: "bridge br0 is missing"
 	Actor    *health.Actor // who was seen stopping, moving or removing it
 	Probe    health.Signal // the failing probe's latest word; Probe.Probe is empty when none fails
 	Inside   health.Outcome
 	Kernel   []string // lines of the kernel's log from the container's last life on, chosen by the caller
+	Host     []string // lines of it from that time that name no container: of the host as a whole
 	Cgroup   string   // the container's cgroup as the kernel names it in its log: "/lxc.payload.web1"
+	Counters []Counter
+	Changes  []Change // what changed shortly before, the latest last
 	Siblings Siblings
 	Files    map[Fact]string // which file of the bundle holds which fact
+
+	said []string // words, once Judge has made them
+}
+
+// An Attempt is one command of ours on the container, and what came of it.
+type Attempt struct {
+	health.Done
+	Exit int // of the command; 0 when it worked, and when it is not known
+}
+
+// A Counter counts refusals at the edge of an allocation: "pids.max", "memory.events max", "numproc failcnt".
+type Counter struct {
+	Name  string // as its owner knows it
+	Grew  uint64 // since the container was last well
+	Whole bool   // it is the whole host's, not the container's own
+}
+
+// A Change is something that became different shortly before the failure.
+type Change struct {
+	Layer string // whose it is: Guest, Engine, Host, Storage, Network
+	What  string // "package lxc was upgraded", "it was given another configuration"
 }
 
 // Siblings are the other containers of the host that should run.
@@ -56,11 +81,11 @@ type Siblings struct {
 func (s Siblings) all() bool { return s.Failing >= 2 && s.Failing*2 > s.Total }
 
 // latest is the latest attempt, or a zero one.
-func (f Facts) latest() health.Done {
-	if len(f.Dones) == 0 {
-		return health.Done{}
+func (f Facts) latest() Attempt {
+	if len(f.Attempts) == 0 {
+		return Attempt{}
 	}
-	return f.Dones[len(f.Dones)-1]
+	return f.Attempts[len(f.Attempts)-1]
 }
 
 // name is how the container is called for people.
@@ -82,39 +107,25 @@ func (f Facts) cannot() string {
 	return "Container " + f.name() + " stopped running"
 }
 
+// refused is the beginning of a sentence about what the engine said to the latest attempt.
+func (f Facts) refused() string {
+	if d := f.latest(); d.Err != "" {
+		switch d.Verb {
+		case health.VerbStop, health.VerbKill:
+			return "Container " + f.name() + " cannot be stopped"
+		case health.VerbRestart:
+			return "Container " + f.name() + " cannot be restarted"
+		case health.VerbBackup:
+			return "Container " + f.name() + " cannot be backed up"
+		}
+	}
+	return f.cannot()
+}
+
 // in names the file of the bundle that holds a fact, in brackets, where it is known.
 func (f Facts) in(fact Fact) string {
 	if file := f.Files[fact]; file != "" {
 		return " (" + file + ")"
 	}
 	return ""
-}
-
-// words are the lines in which the engine says what went wrong, the innermost first: the cause it named, its log, and
-// what it printed.
-func (f Facts) words() []string {
-	d := f.latest()
-	var out []string
-	for _, text := range []string{d.Cause, f.Log, d.Err} {
-		for line := range strings.Lines(text) {
-			if line = strings.TrimSpace(line); line != "" && !outer(line) {
-				out = append(out, line)
-			}
-		}
-	}
-	return out
-}
-
-// outer says that a line covers every cause, and so names none. The last line never blames.
-func outer(line string) bool {
-	for _, s := range []string{
-		"Received container state", "Failed to spawn container", "An error occurred in another process",
-		"The container failed to start", "To get more details", "Additional information can be obtained",
-		"Failed to receive the container state", "Failed to initialize container", "TASK ERROR", "ABORTING instead of",
-	} {
-		if strings.Contains(line, s) {
-			return true
-		}
-	}
-	return false
 }

@@ -19,8 +19,9 @@ func outOfMemory(f Facts) (health.Verdict, bool) {
 	if f.Cgroup == "" || f.Failure == WontStart {
 		return health.Verdict{}, false
 	}
-	for i := len(f.Kernel) - 1; i >= 0; i-- {
-		line := f.Kernel[i]
+	own := genuine(f.Kernel)
+	for i := len(own) - 1; i >= 0; i-- {
+		line := own[i]
 		if m := memcgKill.FindStringSubmatch(line); m != nil && within(m[1], f.Cgroup) {
 			return health.Verdict{
 				Layer: Guest, Confidence: High, RetryHelps: health.Yes,
@@ -46,25 +47,6 @@ func outOfMemory(f Facts) (health.Verdict, bool) {
 // within says that a cgroup is the container's, or lies below it.
 func within(cgroup, container string) bool {
 	return cgroup == container || strings.HasPrefix(cgroup, strings.TrimSuffix(container, "/")+"/")
-}
-
-// shortLived blames the guest for an init that ends at once: the engine started it well, and it did not last.
-func shortLived(f Facts) (health.Verdict, bool) {
-	d := f.latest()
-	started := d.Verb == health.VerbStart || d.Verb == health.VerbRestart
-	if f.Failure != WontStart || !started || d.Err != "" || d.Already || f.Sighting.State != health.Stopped {
-		return health.Verdict{}, false
-	}
-	return health.Verdict{
-		Layer: Guest, Confidence: Medium, RetryHelps: health.No,
-		Sentence: fmt.Sprintf("Container %s is started by the host without an error, but its own init ends at once.", f.name()),
-		Proof: []string{
-			"the engine reported a successful start" + f.in(FactEngine),
-			"asked again, it says: " + orState(f.Sighting) + f.in(FactSighting),
-		},
-		Disproof: "Its init, started in the foreground, stays.",
-		Cure:     "Start it in the foreground and read what its init says; the console log holds the same words.",
-	}, true
 }
 
 // byProbe judges one that runs and does not serve. Running is not alive.

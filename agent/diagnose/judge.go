@@ -30,11 +30,13 @@ type rule func(Facts) (health.Verdict, bool)
 
 // Judge gives the verdict of the first rule that has one. It never fails: what no rule knows is undetermined.
 func Judge(f Facts) health.Verdict {
+	f.said = f.words()
 	for _, r := range []rule{
-		acted, held, lacking, known, outOfMemory, byErrno, shortLived, together, byProbe,
+		acted, recorded, closing, seen, held, lacking, stuck, known, outOfMemory, surely, byKernel, byErrno,
+		ended, shortLived, changed, together, byProbe, atEdge, hinted, changedAlone,
 	} {
 		if v, ok := r(f); ok {
-			return weigh(f, v)
+			return weigh(f, beneath(f, v))
 		}
 	}
 	return weigh(f, undetermined(f))
@@ -45,7 +47,7 @@ func weigh(f Facts, v health.Verdict) health.Verdict {
 	s := f.Siblings
 	switch {
 	case s.Total == 0:
-	case s.all() && (v.Layer == Host || v.Layer == Network || v.Layer == Storage || v.Layer == Engine):
+	case s.all() && v.Layer != Guest && v.Layer != Operator && v.Layer != Undetermined:
 		v.Proof = append(v.Proof, fmt.Sprintf("%d of the %d other containers of this host fail as well%s",
 			s.Failing, s.Total, f.in(FactSiblings)))
 	case s.all() && v.Layer == Guest:
@@ -56,22 +58,6 @@ func weigh(f Facts, v health.Verdict) health.Verdict {
 		v.Proof = append(v.Proof, fmt.Sprintf("the %d other containers of this host are well%s", s.Total, f.in(FactSiblings)))
 	}
 	return v
-}
-
-// together blames the host when most containers fail at once and nothing more exact is known.
-func together(f Facts) (health.Verdict, bool) {
-	s := f.Siblings
-	if !s.all() {
-		return health.Verdict{}, false
-	}
-	return health.Verdict{
-		Layer: Host, Confidence: Medium,
-		Sentence: fmt.Sprintf("%s, and so do %d of the %d other containers: something common to them failed on the host.",
-			f.cannot(), s.Failing, s.Total),
-		Disproof: "The containers share a guest-side cause: one image, one update, one service they all depend on.",
-		Cure: "Look at what changed on the host before the first failure: kernel, packages, a restart of the " +
-			"virtualization service, the firewall, storage.",
-	}, true
 }
 
 // undetermined says what would settle it.

@@ -114,12 +114,13 @@ func TestConformance(t *testing.T) {
 // A bench is one engine under test.
 type bench struct {
 	subject
-	i *engine.Instance
-	y yard
+	i      *engine.Instance
+	y      yard
+	events *followed
 }
 
 func conform(t *testing.T, e subject, i *engine.Instance, y yard) {
-	b := &bench{subject: e, i: i, y: y}
+	b := &bench{subject: e, i: i, y: y, events: follow(t, i)}
 	y.Make("web1", made{autostart: true})
 	y.Run("web1")
 	y.Make("web2", made{}) // defined and never started
@@ -163,6 +164,9 @@ func (b *bench) lists(t *testing.T) {
 	web1, web2 := find(t, l, id1), find(t, l, id2)
 	if web1.State != health.Running || web1.Init.PID != b.y.InitPID("web1") || (web1.Init.PID != 0) != (web1.Init.Start != 0) {
 		t.Errorf("web1 runs with init %d: %+v", b.y.InitPID("web1"), web1)
+	}
+	if web1.Init.PID != 0 {
+		inCgroup(t, web1.Init.PID)
 	}
 	if web1.Name != "web1" || web1.At.IsZero() || !b.cannot.autostart && web1.Autostart != health.Yes {
 		t.Errorf("web1: %+v", web1)
@@ -269,8 +273,7 @@ func (b *bench) executes(t *testing.T) {
 func (b *bench) outlivesKill(t *testing.T) {
 	id := b.y.ID("web1")
 	before := find(t, list(t, b.i), id).Init
-	b.y.Die("web1")
-	eventually(t, "web1 is no longer running", func() bool { return find(t, list(t, b.i), id).State == health.Stopped })
+	b.noticed(t, before)
 	s, err := b.i.Look(context.Background(), id, before)
 	if err != nil || s.State != health.Stopped || s.Init.PID != 0 {
 		t.Errorf("look at the dead: %+v, %v", s, err)

@@ -35,6 +35,9 @@ func newDocker(s Spec, r Runner) (*oci, error) {
 }
 
 func openDocker(s Spec, r Runner) (*tool, error) {
+	if len(s.Args) == 0 && !s.far() {
+		s.Args = []string{"--host=" + dockerSocket}
+	}
 	o, err := newDocker(s, r)
 	if err != nil {
 		return nil, err
@@ -81,7 +84,7 @@ func parseDockerRows(b []byte, n *notes) ([]ociRow, error) {
 		if err := json.Unmarshal(line, &v); err != nil {
 			return nil, fmt.Errorf("%.60q: %w", line, err)
 		}
-		r, err := makeOCIRow(string(v.ID), string(v.State), string(v.Status), []string{string(v.Names), string(v.Networks)}, n)
+		r, err := makeOCIRow(string(v.ID), string(v.Names), string(v.State), string(v.Status), []string{string(v.Networks)}, n)
 		if err != nil {
 			return nil, fmt.Errorf("%.60q: %w", line, err)
 		}
@@ -93,10 +96,10 @@ func parseDockerRows(b []byte, n *notes) ([]ociRow, error) {
 // dockerContainers is where docker keeps its records, unless its data root is elsewhere.
 const dockerContainers = "/var/lib/docker/containers"
 
-// discoverDocker finds the daemon that the client speaks to by itself. One that is down or hangs is found too, when it
+// discoverDocker finds the daemon where it is by itself. One that is down or hangs is found too, when it
 // has containers: a host is not without docker because docker is ill.
 func discoverDocker(ctx context.Context, r Runner) []Spec {
-	t := r.Read(ctx, hostexec.Command{Argv: []string{"docker", "version", "--format={{range .Server.Components}}{{.Name}} {{end}}"}, Timeout: 5 * time.Second, MaxOut: 8 << 10})
+	t := r.Read(ctx, hostexec.Command{Argv: []string{"docker", "--host=" + dockerSocket, "version", "--format={{range .Server.Components}}{{.Name}} {{end}}"}, Timeout: 5 * time.Second, MaxOut: 8 << 10})
 	said := string(t.Stdout) + string(t.Stderr)
 	switch {
 	case strings.Contains(strings.ToLower(said), "podman"):

@@ -87,6 +87,11 @@ func Names() []string {
 	return names
 }
 
+// WithBin lists the engines whose commands may lie in a folder of their own: Spec.Bin.
+func WithBin() []string {
+	return slices.DeleteFunc(Names(), func(name string) bool { return name == "custom" || name == "lxc" })
+}
+
 // Discover asks what is on this host. It starts at most one process per engine whose tools are installed, and finds
 // nothing rather than fail. A container that two engines would show is found through the higher one only.
 func Discover(ctx context.Context, r Runner) []Spec { return discover(ctx, r, kinds()) }

@@ -36,6 +36,7 @@ type Source struct {
 	Root     string   // when set, Path is relative to it and must be read through os.Root: a container can write there
 	Volatile bool     // a start destroys it
 	Tail     int      // keep so many last bytes; 0: the whole file, within the reader's own bound
+	Image    bool     // a picture, PNG or PPM: kept as it is, or not at all
 	Absent   string   // instead of all that: why there is none
 }
 

@@ -31,8 +31,9 @@ type libvirt struct {
 	local  bool   // files and processes of this host are about its domains
 
 	mu     sync.Mutex
-	known  map[string]*virtDomain // by UUID
-	tables bool                   // the driver has no domstats
+	known  map[string]*virtDomain  // by UUID
+	slow   map[string]*virtSilence // those that do not answer
+	tables bool                    // the driver has no domstats
 }
 
 func openLibvirt(s Spec, r Runner) (*tool, error) {
@@ -49,7 +50,7 @@ func openLibvirt(s Spec, r Runner) (*tool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("uri: %w", err)
 	}
-	l := &libvirt{base: base{spec: s, run: r}, uri: s.URI, driver: driver, local: local && !s.far(), known: map[string]*virtDomain{}}
+	l := &libvirt{base: base{spec: s, run: r}, uri: s.URI, driver: driver, local: local && !s.far(), known: map[string]*virtDomain{}, slow: map[string]*virtSilence{}}
 	l.tables = driver == "lxc" // samples/real-libvirt-lxc-states.txt: "not supported by the connection driver"
 	t := &tool{
 		verbs: map[health.Verb]verb{
@@ -60,7 +61,7 @@ func openLibvirt(s Spec, r Runner) (*tool, error) {
 			health.VerbKill: {argv: l.kill, limit: time.Minute, slack: 10 * time.Second, read: readVirtAnswer},
 		},
 		checkID: checkID, list: l.list, look: l.look, defined: l.defined, place: l.place, events: l.events,
-		meaning: l.meaning, files: vzFiles("virsh"), evidence: l.evidence, hint: l.hint, version: l.virsh("version"),
+		meaning: l.meaning, files: vzFiles("virsh"), evidence: l.evidence, logs: l.logs, hint: l.hint, version: l.virsh("version"),
 		blind: l.blindness(), units: virtUnits(), autostarter: l.autostarter(),
 	}
 	if driver == "lxc" {
@@ -123,7 +124,11 @@ func (l *libvirt) stop(c call) ([]string, error) {
 	if l.driver != "lxc" {
 		return l.virsh("shutdown", domain), nil
 	}
-	switch how := virtInitKind(l.init(c.id)); how {
+	kind := virtInitKind(l.init(c.id))
+	if !l.local {
+		kind = l.askInitKind(domain)
+	}
+	switch kind {
 	case "initctl":
 		return l.virsh("shutdown", domain, "--mode", "initctl"), nil
 	case "systemd": // SIGRTMIN+4 is poweroff.target, systemd(1); SIGTERM would make it load itself anew
@@ -216,8 +221,8 @@ func (l *libvirt) autostarter() string {
 	return systemdUnit("libvirtd.service")
 }
 
-// hint says why a command hangs: the daemon is stopped.
-func (l *libvirt) hint(string) string {
+// daemonHint says why every command hangs: the daemon is stopped.
+func (l *libvirt) daemonHint() string {
 	if !l.local {
 		return ""
 	}
@@ -226,9 +231,29 @@ func (l *libvirt) hint(string) string {
 		if err != nil {
 			continue
 		}
-		pid := virtNumber(b)
-		if s, ok := readStat(pid); ok && (s.state == 'T' || s.state == 't') {
-			return fmt.Sprintf("its daemon %s, process %d, is stopped: continue it with kill -CONT %d", name, pid, pid)
+		if words := stoppedProcess(virtNumber(b)); words != "" {
+			return "its daemon " + name + ", " + words
+		}
+	}
+	return ""
+}
+
+// hint says why a command about one domain hangs: the daemon is stopped, or the domain's process, or something holds it.
+func (l *libvirt) hint(id string) string {
+	if why := l.daemonHint(); why != "" {
+		return why
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, d := range l.known {
+		if d.name != id {
+			continue
+		}
+		if words := stoppedProcess(d.holder(l)); words != "" {
+			return words
+		}
+		if s := l.slow[d.uuid]; s != nil {
+			return s.words()
 		}
 	}
 	return ""
@@ -243,7 +268,7 @@ func (l *libvirt) blindness() []string {
 		out = append(out, "A guest that hangs or reboots inside its VM is seen by probes only; no command is run inside (the guest agent is not used).",
 			"Addresses are those that libvirt's own DHCP gave, or that this host has spoken to.")
 	}
-	if !l.local {
+	if !l.local && !l.far() {
 		out = append(out, "The domains are on another host: their processes and files are not seen, and deaths are noticed by polling.")
 	}
 	return out

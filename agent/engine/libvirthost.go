@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"atalaya/agent/health"
+	"atalaya/agent/hostexec"
 )
 
 // What this host itself tells about a domain: its processes, and the log that qemu writes. None of it starts a process.
@@ -66,6 +68,23 @@ func (l *libvirt) controller(d *virtDomain) int {
 	return virtNumber(b)
 }
 
+// holder is the process by which libvirt holds a domain that runs: that of a VM, the controller of a container. The caller
+// holds mu.
+func (d *virtDomain) holder(l *libvirt) int {
+	if l.driver == "lxc" && l.local && d.said.state != "shut off" {
+		return l.controller(d)
+	}
+	return d.init.PID
+}
+
+// stoppedProcess says that a process is stopped, and what to do; empty when it is not.
+func stoppedProcess(pid int) string {
+	if s, ok := readStat(pid); pid != 0 && ok && (s.state == 'T' || s.state == 't') {
+		return fmt.Sprintf("process %d, is stopped: continue it with kill -CONT %d", pid, pid)
+	}
+	return ""
+}
+
 // virtInit is the init below a controller.
 func virtInit(controller int) health.Process {
 	argv := cmdline(controller)
@@ -102,6 +121,9 @@ func (l *libvirt) against(d *virtDomain, s *health.Sighting, thorough bool) {
 		d.lied = time.Time{}
 		if !lives {
 			d.init = health.Process{}
+		}
+		if words := stoppedProcess(d.holder(l)); words != "" && s.State == health.Running {
+			s.Detail = tidy(s.Detail + ", but its " + words)
 		}
 	}
 }
@@ -153,15 +175,32 @@ func virtInitKind(pid int) string {
 		return ""
 	}
 	defer root.Close()
+	initctl := ""
 	if _, err := root.Lstat("dev/initctl"); !errors.Is(err, fs.ErrNotExist) {
-		return "initctl"
+		initctl = "/dev/initctl"
 	}
 	exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
 	comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-	switch {
-	case filepath.Base(exe) == "systemd":
+	return parseVirtInitKind(fmt.Sprintf("%s\n%s\n%s\n", exe, comm, initctl))
+}
+
+// askInitKind asks for virtInitKind of a container on another host, by a shell inside; where there is none, its init is none
+// of those.
+func (l *libvirt) askInitKind(domain string) string {
+	argv := append(l.virsh("lxc-enter-namespace", "--noseclabel", domain, "--"), "/bin/sh", "-c", "readlink /proc/1/exe; cat /proc/1/comm; ls -d /dev/initctl")
+	t := l.run.Read(context.Background(), hostexec.Command{Argv: argv, Env: l.spec.Env, Timeout: virtAskWithin, MaxOut: 4 << 10})
+	return parseVirtInitKind(string(t.Stdout))
+}
+
+// parseVirtInitKind reads the executable and the name of an init, and its initctl, each on a line.
+func parseVirtInitKind(said string) string {
+	lines := append(nonEmptyLines(said), "", "", "")
+	switch exe, comm := filepath.Base(lines[0]), strings.TrimSpace(lines[1]); {
+	case slices.Contains(lines[2:], "/dev/initctl"):
+		return "initctl"
+	case exe == "systemd":
 		return "systemd"
-	case filepath.Base(exe) == "busybox" && strings.TrimSpace(string(comm)) == "init":
+	case exe == "busybox" && comm == "init":
 		return "busybox"
 	}
 	return ""
@@ -248,6 +287,26 @@ func (l *libvirt) shutdown(e virtEnding, detail string) (purpose, words string) 
 	default:
 		return "", tidy(fmt.Sprintf("%s: its process was ended from outside, by process %s (%s)", detail, e.pid, e.by))
 	}
+}
+
+// links are the host's interfaces that a definition needs, sorted: those it names, and those of its networks, which the
+// network driver keeps in files, as an active one is and as it was defined (all drivers share them).
+func (l *libvirt) links(c virtConf) []string {
+	out := slices.Clone(c.links)
+	for _, name := range c.networks {
+		if !l.local || checkID(name) != nil {
+			continue
+		}
+		for _, path := range []string{"/run/libvirt/network/", "/etc/libvirt/qemu/networks/"} {
+			b, err := readBounded(l.file(path+name+".xml"), 1<<20)
+			if devs := parseVirtNetwork(b); err == nil && len(devs) > 0 {
+				out = append(out, devs...)
+				break
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // neighbours reads from this host's kernel which addresses have been seen behind which MAC.

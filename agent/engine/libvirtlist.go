@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -29,7 +30,7 @@ type virtDomain struct {
 	autostart  bool
 	saved      bool // a managed save is there: a start continues from it
 	transient  bool
-	job        string
+	job        virtJob
 	ending     virtEnding // of its last life, by its log
 	disks      string     // what is wrong with its disks
 	file       string     // mark of its definition's file
@@ -55,12 +56,30 @@ type virtSnapshot struct {
 }
 
 func (l *libvirt) list(ctx context.Context, _ []health.Ref) (Listing, error) {
+	if l.stillSlow(ctx) {
+		return l.listSlowly(ctx, false)
+	}
 	snap, err := l.snapshot(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, errVirtSilent):
+		return l.listSlowly(ctx, true)
+	case err != nil:
 		return Listing{Notes: l.notes.take()}, err
 	}
-	var ask []string
+	if err := l.detail(ctx, l.learnAll(snap)); err != nil {
+		return Listing{Notes: l.notes.take()}, err
+	}
+	var all []string
+	for _, n := range snap.names {
+		all = append(all, n.uuid)
+	}
+	return l.listing(all), nil
+}
+
+// learnAll takes in a list, and gives those of whom more must be asked.
+func (l *libvirt) learnAll(snap virtSnapshot) (ask []string) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	seen := map[string]bool{}
 	for _, n := range snap.names {
 		seen[n.uuid] = true
@@ -68,26 +87,21 @@ func (l *libvirt) list(ctx context.Context, _ []health.Ref) (Listing, error) {
 			ask = append(ask, n.uuid)
 		}
 	}
-	for uuid := range l.known {
-		if !seen[uuid] {
-			delete(l.known, uuid)
-		}
-	}
-	l.mu.Unlock()
-	for chunk := range slices.Chunk(ask, virtChunk) {
-		if err := l.detail(ctx, chunk); err != nil {
-			return Listing{Notes: l.notes.take()}, err
-		}
-	}
+	maps.DeleteFunc(l.known, func(uuid string, _ *virtDomain) bool { return !seen[uuid] })
+	return ask
+}
+
+// listing tells what is known of these now.
+func (l *libvirt) listing(uuids []string) Listing {
 	var out Listing
-	for _, n := range snap.names {
-		if s, ok := l.sighting(n.uuid, false); ok {
+	for _, uuid := range uuids {
+		if s, ok := l.sighting(uuid, false); ok {
 			out.Containers = append(out.Containers, s)
 		}
 	}
 	slices.SortFunc(out.Containers, func(a, b health.Sighting) int { return strings.Compare(a.Ref.ID, b.Ref.ID) })
 	out.Notes = l.notes.take()
-	return out, nil
+	return out
 }
 
 // snapshot asks for all domains. The states are asked first: what is made or removed meanwhile is told by the names.
@@ -142,8 +156,11 @@ func (l *libvirt) batch(ctx context.Context, cmds []string, within time.Duration
 		if len(said) > 0 {
 			return nil, said, fmt.Errorf("virsh -c %s: %s", l.uri, strings.Join(said, ": "))
 		}
-		if t.TimedOut && l.hint("") != "" {
-			return nil, said, fmt.Errorf("virsh -c %s: %s: %s", l.uri, t.Failure, l.hint(""))
+		if hint := l.daemonHint(); t.TimedOut && hint != "" {
+			return nil, said, fmt.Errorf("virsh -c %s: %s: %s", l.uri, t.Failure, hint)
+		}
+		if t.TimedOut {
+			return nil, said, fmt.Errorf("virsh -c %s: %w: %s", l.uri, errVirtSilent, t.Failure)
 		}
 		return nil, said, err
 	}
@@ -165,7 +182,7 @@ func (l *libvirt) learn(n virtNamed, snap virtSnapshot) (more bool) {
 		l.known[n.uuid] = d
 	}
 	said, before := snap.said[n.name], d.life()
-	more = d.dirty || said.state != d.said.state || said.domid != d.said.domid || said.reason != "" && said.reason != d.said.reason
+	more = d.dirty || d.job.operation != "" || said.state != d.said.state || said.domid != d.said.domid || said.reason != "" && said.reason != d.said.reason
 	if said.reason == "" && !more {
 		said.reason = d.said.reason
 	}
@@ -190,38 +207,46 @@ func (l *libvirt) stale(d *virtDomain) bool {
 	return fresh || (runs || !l.local) && time.Since(d.asked) > l.spec.Quiet
 }
 
-// virtDetails is how many commands ask about one domain.
-const virtDetails = 3
-
-// virtAsk does not ask for addresses of the source "arp": with a larger neighbour table libvirt 9.0 fails ("internal error:
-// wrong nlmsg len"), and this host's table can be read for less.
-func virtAsk(uuid string) []string {
-	return []string{"domstate --reason " + uuid, "domifaddr --source lease " + uuid, "dumpxml --inactive " + uuid}
+// questions are what one domain is asked about: its state and reason, addresses, definition, and what is under way. It is
+// not asked for addresses of the source "arp" where this host's own table can be read for less; with a larger one libvirt
+// 9.0 fails besides ("internal error: wrong nlmsg len").
+func (l *libvirt) questions(uuid string) []string {
+	ask := []string{"domstate --reason " + uuid, "domifaddr --source lease " + uuid, "dumpxml --inactive " + uuid, "echo", "echo"}
+	if l.driver != "lxc" { // which has no jobs
+		ask[3] = "domjobinfo " + uuid
+	}
+	if !l.local {
+		ask[4] = "domifaddr --source arp " + uuid
+	}
+	return ask
 }
 
-// detail asks, in one process, about domains of whom something changed. Errors are expected among the answers: what is off
-// has no addresses, and one may have been removed.
+// detail asks, in as few processes as hold them, about domains of whom something changed. Errors are expected among the
+// answers: what is off has no addresses, and one may have been removed.
 func (l *libvirt) detail(ctx context.Context, uuids []string) error {
-	var cmds []string
-	for _, uuid := range uuids {
-		cmds = append(cmds, virtAsk(uuid)...)
-	}
-	items, _, err := l.batch(ctx, cmds, l.spec.Timeout)
-	if err != nil {
-		return err
-	}
-	near := l.neighbours()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for i, uuid := range uuids {
-		if d := l.known[uuid]; d != nil {
-			l.digest(d, items[i*virtDetails:(i+1)*virtDetails], near)
+	for chunk := range slices.Chunk(uuids, virtChunk) {
+		var cmds []string
+		for _, uuid := range chunk {
+			cmds = append(cmds, l.questions(uuid)...)
 		}
+		items, _, err := l.batch(ctx, cmds, l.spec.Timeout)
+		if err != nil {
+			return err
+		}
+		near := l.neighbours()
+		l.mu.Lock()
+		n := len(cmds) / len(chunk)
+		for i, uuid := range chunk {
+			if d := l.known[uuid]; d != nil {
+				l.digest(d, items[i*n:(i+1)*n], near)
+			}
+		}
+		l.mu.Unlock()
 	}
 	return nil
 }
 
-// digest takes in the answers about one domain. The caller holds mu.
+// digest takes in the answers to questions about one domain. The caller holds mu.
 func (l *libvirt) digest(d *virtDomain, items []string, near map[string][]health.Addr) {
 	state, reason, ok := parseVirtReason(items[0])
 	if !ok {
@@ -232,10 +257,12 @@ func (l *libvirt) digest(d *virtDomain, items []string, near map[string][]health
 	d.dirty, d.asked, d.ending = false, time.Now(), l.lastWords(d)
 	if conf, err := parseVirtXML(items[2]); err == nil {
 		d.conf = conf
+		d.conf.links = l.links(conf)
 	} else if strings.TrimSpace(items[2]) != "" {
 		l.notes.add("the definition of %q cannot be read: %v", d.name, err)
 	}
-	addrs := parseVirtAddrs(items[1])
+	d.job = d.job.now(parseVirtJob(items[3], time.Now()))
+	addrs := append(parseVirtAddrs(items[1]), parseVirtAddrs(items[4])...)
 	for _, mac := range d.conf.macs {
 		addrs = append(addrs, near[mac]...)
 	}

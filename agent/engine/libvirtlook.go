@@ -2,8 +2,8 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -12,60 +12,72 @@ import (
 	"atalaya/agent/hostexec"
 )
 
-// look asks about one domain in one process: the names, so that absence is told for sure, the marks, and all about it.
+// look asks about one domain in one process, and of no other: one of them whose lock somebody holds would hang the answer.
 func (l *libvirt) look(ctx context.Context, id string, _ health.Process) (health.Sighting, error) {
 	uuid := l.uuid(id)
 	if uuid == "" {
 		return l.lookForNew(ctx, id)
 	}
-	cmds := []string{"list --all --uuid --name", "list --all --autostart --uuid", "list --all --with-managed-save --uuid", "list --all --transient --uuid", "domid " + uuid}
-	n := len(cmds)
-	cmds = append(cmds, virtAsk(uuid)...)
-	if l.driver != "lxc" { // which has no jobs
-		cmds = append(cmds, "domjobinfo "+uuid)
-	}
-	items, _, err := l.batch(ctx, cmds, virtAskWithin)
-	if err != nil {
+	if err := l.askAbout(ctx, []string{uuid}, virtAskWithin); err != nil {
 		return health.Sighting{}, err
 	}
-	names, err := parseVirtNames(items[0])
-	if err != nil {
-		return health.Sighting{}, err
-	}
-	if !slices.ContainsFunc(names, func(n virtNamed) bool { return n.uuid == uuid && n.name == id }) {
+	l.mu.Lock()
+	d := l.known[uuid]
+	same := d != nil && d.name == id
+	failed := same && d.said.reason == "I/O error"
+	delete(l.slow, uuid) // it has just answered
+	l.mu.Unlock()
+	if !same {
 		return l.lookForNew(ctx, id)
 	}
-	snap := virtSnapshot{said: map[string]virtSaid{}}
-	for i, set := range []*map[string]bool{&snap.autostart, &snap.saved, &snap.transient} {
-		if *set, err = parseVirtUUIDs(items[1+i]); err != nil {
-			return health.Sighting{}, err
-		}
-	}
-	state, reason, ok := parseVirtReason(items[n])
-	if !ok {
-		return health.Sighting{}, fmt.Errorf("virsh domstate said %q about it", tidy(items[n]))
-	}
-	said, near := virtSaid{state: state, reason: reason}, l.neighbours()
-	l.mu.Lock()
-	if l.tables { // else a list does not tell it, and it would seem to change
-		said.domid = virtDomID(items[n-1])
-	}
-	snap.said[id] = said
-	l.learn(virtNamed{uuid, id}, snap)
-	d := l.known[uuid]
-	l.digest(d, items[n:n+virtDetails], near)
-	d.job = ""
-	if len(items) > n+virtDetails {
-		d.job = parseVirtJob(items[n+virtDetails])
-	}
-	l.mu.Unlock()
-	if reason == "I/O error" {
+	if failed {
 		l.askDisks(ctx, uuid)
 	}
 	if s, ok := l.sighting(uuid, true); ok {
 		return s, nil
 	}
 	return health.Sighting{}, fmt.Errorf("domain %q was removed just now", id)
+}
+
+// askAbout asks about some domains, in one process, and takes in what is said. Who is gone is forgotten.
+func (l *libvirt) askAbout(ctx context.Context, uuids []string, within time.Duration) error {
+	var cmds []string
+	for _, uuid := range uuids {
+		cmds = append(append(cmds, "dominfo "+uuid), l.questions(uuid)...)
+	}
+	items, said, err := l.batch(ctx, cmds, within)
+	if err != nil {
+		return err
+	}
+	near, n := l.neighbours(), len(cmds)/len(uuids)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, uuid := range uuids {
+		err = errors.Join(err, l.hear(uuid, items[i*n:(i+1)*n], said, near))
+	}
+	return err
+}
+
+// hear takes in what is said about one domain. The caller holds mu.
+func (l *libvirt) hear(uuid string, items, said []string, near map[string][]health.Addr) error {
+	info, ok := parseVirtInfo(items[0])
+	if !ok && slices.ContainsFunc(said, func(s string) bool { return strings.HasPrefix(s, "failed to get domain '"+uuid) }) {
+		delete(l.known, uuid)
+		return nil
+	}
+	state, reason, ok2 := parseVirtReason(items[1])
+	if !ok || !ok2 {
+		return fmt.Errorf("virsh said %q and %q about domain %s: %s", tidy(items[0]), tidy(items[1]), uuid, strings.Join(said, ": "))
+	}
+	now := virtSaid{state: state, reason: reason}
+	if l.tables { // else a list does not tell it, and it would seem to change
+		now.domid = info.domid
+	}
+	mark := func(is bool) map[string]bool { return map[string]bool{uuid: is} }
+	l.learn(virtNamed{uuid, info.name}, virtSnapshot{said: map[string]virtSaid{info.name: now},
+		autostart: mark(info.autostart), saved: mark(info.saved), transient: mark(info.transient)})
+	l.digest(l.known[uuid], items[1:], near)
+	return nil
 }
 
 // askDisks asks a VM that is paused by an I/O error which of its disks failed, and how.
@@ -79,15 +91,6 @@ func (l *libvirt) askDisks(ctx context.Context, uuid string) {
 	if d := l.known[uuid]; d != nil {
 		d.disks = tidy(strings.Join(nonEmptyLines(items[0]), ", "))
 	}
-}
-
-// virtDomID reads "domid". The numbers of VMs are no pids and of no use.
-func virtDomID(item string) string {
-	lines := nonEmptyLines(item)
-	if len(lines) != 1 {
-		return ""
-	}
-	return strings.TrimSpace(lines[0])
 }
 
 // lookForNew looks for a domain whose UUID is not known, or no longer its own.
@@ -156,6 +159,9 @@ func (l *libvirt) events(ctx context.Context, changed func(id string)) error {
 			d.dirty = true
 			d.own = d.own && !strings.HasPrefix(words, "Started")
 		}
+		if s := l.slow[uuid]; s != nil {
+			s.next = time.Time{}
+		}
 		l.mu.Unlock()
 		if uuid == "" || strings.HasPrefix(words, "Defined") || strings.HasPrefix(words, "Undefined") {
 			name = "" // one that is not known yet, or will no longer be
@@ -163,51 +169,4 @@ func (l *libvirt) events(ctx context.Context, changed func(id string)) error {
 		changed(name)
 		return nil
 	})
-}
-
-// evidence names what libvirt has about a domain. Its definition is asked for and not read from its file, which holds
-// passwords.
-func (l *libvirt) evidence(id string, _ health.Sighting) []Source {
-	domain, err := l.domain(id)
-	if err != nil {
-		return nil
-	}
-	l.mu.Lock()
-	var conf virtConf
-	runs := true
-	if d := l.known[domain]; d != nil {
-		conf, runs = d.conf, d.said.state != "shut off"
-	}
-	l.mu.Unlock()
-	ask := func(cmds ...string) []string {
-		for i := range cmds {
-			cmds[i] += " " + domain
-		}
-		return l.virsh(strings.Join(cmds, "; "))
-	}
-	var out []Source
-	if runs && conf.screen && l.driver == "qemu" {
-		// Quiet, it prints nothing but the picture, a PNG (measured with libvirt 9.0 and qemu 7.2).
-		argv := append(l.argv("virsh", "-q", "-c", l.uri), "screenshot", domain, "--file", "/dev/stdout")
-		out = append(out, Source{Name: "screenshot.png", Argv: argv, Volatile: true, Tail: 1 << 20})
-	}
-	state := []string{"domstate --reason", "dominfo", "domcontrol"}
-	if l.driver == "qemu" {
-		state = append(state, "domblkerror", "domjobinfo", "domstats --nowait")
-	}
-	out = append(out, Source{Name: "libvirt-state.txt", Argv: ask(state...), Volatile: true},
-		Source{Name: "libvirt-domain.xml", Argv: l.virsh("dumpxml", domain), Volatile: true})
-	if !l.local {
-		return out
-	}
-	out = append(out, Source{Name: l.driver + ".log", Path: l.file("/var/log/libvirt/" + l.driver + "/" + id + ".log"), Tail: lxcLogTail})
-	for i, path := range conf.consoles {
-		name := "console.log"
-		if i > 0 {
-			name = fmt.Sprintf("console-%d.log", i)
-		}
-		// The guest writes its content, and libvirt its name: only its own folder is trusted.
-		out = append(out, Source{Name: name, Root: filepath.Dir(path), Path: filepath.Base(path), Volatile: true, Tail: lxcLogTail})
-	}
-	return out
 }

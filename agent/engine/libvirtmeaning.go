@@ -161,9 +161,9 @@ func readVirtAnswer(t hostexec.Transcript, _ []byte) Answer {
 }
 
 // virtWrappers are what libvirt puts around the words that tell.
-var virtWrappers = regexp.MustCompile(`^(internal error|operation failed|unsupported configuration|internal error: process exited while connecting to monitor|qemu unexpectedly closed the monitor|` +
-	`Timed out while reading log output|Failure in libvirt_lxc startup|process exited while connecting to monitor|qemu unexpectedly closed the monitor|` +
-	`[0-9T:.-]+Z qemu-[^ :]+): +`)
+var virtWrappers = regexp.MustCompile(`^(internal error|operation failed|unsupported configuration|process exited while connecting to monitor|` +
+	`qemu unexpectedly closed the monitor|Timed out while reading log output|Failure in libvirt_lxc startup|Hook script execution failed|` +
+	`Child process \(.*\) unexpected exit status [0-9]+|libvirt: +error |[0-9T:.-]+Z qemu-[^ :]+) ?: +`)
 
 // virtCause gives the innermost words of an error: the last line that says something, without what is wrapped around it.
 func virtCause(stderr []byte) string {

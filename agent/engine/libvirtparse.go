@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"atalaya/agent/health"
 )
@@ -210,25 +211,67 @@ func parseVirtAddrs(item string) []health.Addr {
 	return out
 }
 
-// parseVirtJob reads "domjobinfo": what is under way, "" when nothing is.
-func parseVirtJob(item string) string {
-	kind, operation := "", ""
+// virtJob is what is under way with a domain; "" when nothing is.
+type virtJob struct {
+	operation string
+	since     time.Time
+}
+
+// now is the job as it is told now, with the time at which it was first told to have begun: what is told differs by
+// milliseconds each time.
+func (j virtJob) now(next virtJob) virtJob {
+	if j.operation == next.operation && next.since.Sub(j.since).Abs() < 2*time.Second {
+		return j
+	}
+	return next
+}
+
+// parseVirtJob reads "domjobinfo".
+func parseVirtJob(item string, now time.Time) virtJob {
+	kind, job := "", virtJob{operation: "a job"}
 	for _, line := range nonEmptyLines(item) {
 		k, v, _ := strings.Cut(line, ":")
-		switch strings.TrimSpace(k) {
+		switch v = strings.TrimSpace(v); strings.TrimSpace(k) {
 		case "Job type":
-			kind = strings.TrimSpace(v)
+			kind = v
 		case "Operation":
-			operation = strings.TrimSpace(v)
+			job.operation = strings.ToLower(tidy(v))
+		case "Time elapsed": // "1500         ms"
+			if f := strings.Fields(v); len(f) == 2 && f[1] == "ms" {
+				job.since = now.Add(-time.Duration(virtNumber([]byte(f[0]))) * time.Millisecond)
+			}
 		}
 	}
 	if kind == "" || strings.EqualFold(kind, "None") || strings.EqualFold(kind, "Completed") {
-		return ""
+		return virtJob{}
 	}
-	if operation == "" {
-		return "a job"
+	return job
+}
+
+// virtInfo is what "dominfo" tells of one domain.
+type virtInfo struct {
+	domid, name                 string
+	autostart, saved, transient bool
+}
+
+// parseVirtInfo reads "dominfo".
+func parseVirtInfo(item string) (i virtInfo, ok bool) {
+	for _, line := range nonEmptyLines(item) {
+		k, v, _ := strings.Cut(line, ":")
+		switch v = strings.TrimSpace(v); k {
+		case "Id":
+			i.domid = v
+		case "Name":
+			i.name = v
+		case "Persistent":
+			i.transient = v == "no"
+		case "Autostart":
+			i.autostart = v == "enable"
+		case "Managed save":
+			i.saved = v == "yes"
+		}
 	}
-	return strings.ToLower(tidy(operation))
+	return i, i.name != ""
 }
 
 // virtEventRE is a line of the event stream; a name may hold anything but a slash and a newline, quotes too.

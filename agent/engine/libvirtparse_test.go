@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"atalaya/agent/health"
 	"atalaya/agent/hostexec"
@@ -117,12 +118,63 @@ func TestVirtAddrs(t *testing.T) {
 }
 
 func TestVirtJob(t *testing.T) {
-	if got := parseVirtJob(virtFixture(t, "job.txt")); got != "save" {
-		t.Errorf("%q", got)
+	now := time.Unix(1000, 0)
+	got := parseVirtJob(virtFixture(t, "job.txt"), now)
+	if got.operation != "save" || !got.since.Equal(now.Add(-333*time.Millisecond)) {
+		t.Errorf("%+v", got)
+	}
+	if later := got.now(virtJob{"save", got.since.Add(time.Second)}); later != got {
+		t.Errorf("the same job begins later: %+v", later)
+	}
+	if other := got.now(virtJob{"backup", got.since}); other.operation != "backup" {
+		t.Errorf("%+v", other)
 	}
 	for _, none := range []string{virtFixture(t, "job-none.txt"), "", "\n"} {
-		if got := parseVirtJob(none); got != "" {
-			t.Errorf("%q: %q", none, got)
+		if got := parseVirtJob(none, now); got != (virtJob{}) {
+			t.Errorf("%q: %+v", none, got)
+		}
+	}
+}
+
+// What dominfo says of a VM that runs, of one that is off, saved and started with the host, and of none.
+func TestVirtInfo(t *testing.T) {
+	for name, want := range map[string]virtInfo{
+		"dominfo-qemu.txt": {domid: "2", name: "disk1"},
+		"dominfo-lxc.txt":  {domid: "9181", name: "web1"},
+		"job-none.txt":     {},
+	} {
+		if got, ok := parseVirtInfo(virtFixture(t, name)); got != want || ok != (want.name != "") {
+			t.Errorf("%s: %+v, %v", name, got, ok)
+		}
+	}
+	got, _ := parseVirtInfo("Name:           a: b\nPersistent:     no\nAutostart:      enable\nManaged save:   yes\nNew word: 7\n")
+	if got != (virtInfo{name: "a: b", autostart: true, saved: true, transient: true}) {
+		t.Errorf("%+v", got)
+	}
+}
+
+// The host's interfaces of a network: of an active one, of one that is only defined, with macvtap, and of none.
+func TestVirtNetwork(t *testing.T) {
+	for text, want := range map[string]string{
+		virtFixture(t, "network-active.xml"):                                                                   "lvxbr7",
+		"<network><name>x</name><forward mode='bridge'/><bridge name='br0'/></network>":                        "br0",
+		"<network><name>x</name><forward dev='eth0' mode='bridge'><interface dev='eth1'/></forward></network>": "eth1",
+		"<network><name>x</name><forward dev='eth0' mode='private'/></network>":                                "eth0",
+		"<network><name>x</name></network>":                                                                    "",
+		"<network":                                                                                             "",
+	} {
+		if got := strings.Join(parseVirtNetwork([]byte(text)), " "); got != want {
+			t.Errorf("%.60q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestVirtInitKind(t *testing.T) {
+	for said, want := range map[string]string{
+		"/usr/lib/systemd/systemd\nsystemd\n": "systemd", "/bin/busybox\ninit\n": "busybox", "/bin/busybox\nweb\n": "", "/sbin/init\ninit\n/dev/initctl\n": "initctl", "": "",
+	} {
+		if got := parseVirtInitKind(said); got != want {
+			t.Errorf("%q: %q, want %q", said, got, want)
 		}
 	}
 }
@@ -345,7 +397,7 @@ func FuzzVirtLists(f *testing.F) {
 }
 
 func FuzzVirtAnswers(f *testing.F) {
-	for _, name := range []string{"detail-lxc.txt", "domain-qemu.xml", "addrs.txt", "job.txt", "events.txt", "qemu.log", "start-no-init.stderr", "start-no-memory.stderr"} {
+	for _, name := range []string{"dominfo-qemu.txt", "network-active.xml", "detail-lxc.txt", "domain-qemu.xml", "addrs.txt", "job.txt", "events.txt", "qemu.log", "start-no-init.stderr", "start-no-memory.stderr"} {
 		f.Add([]byte(virtFixture(f, name)))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -362,7 +414,10 @@ func FuzzVirtAnswers(f *testing.F) {
 		if state, reason, ok := parseVirtReason(text); ok && (state == "" || strings.Contains(state+reason, "\n")) {
 			t.Errorf("%q %q", state, reason)
 		}
-		parseVirtJob(text)
+		parseVirtJob(text, time.Time{})
+		parseVirtInfo(text)
+		parseVirtNetwork(b)
+		parseVirtInitKind(text)
 		parseVirtLog(b)
 		if name, _, ok := parseVirtEvent(b); ok && name == "" {
 			t.Error("an event of nobody")

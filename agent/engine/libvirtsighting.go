@@ -28,7 +28,12 @@ func (l *libvirt) sighting(uuid string, thorough bool) (s health.Sighting, ok bo
 	if d.autostart {
 		s.Autostart = health.Yes
 	}
-	if d.transient {
+	switch {
+	case d.transient && l.local && l.defined(d.name):
+		defer func() {
+			s.Detail = tidy(s.Detail + "; its definition could not be read by the daemon when that started: it cannot be started again")
+		}()
+	case d.transient:
 		s.Autostart, s.Supervisor = health.Maybe, "whoever created this transient domain, which libvirt forgets when it ends"
 	}
 	v, known := virtJudge(d.said.state, d.why())
@@ -43,11 +48,15 @@ func (l *libvirt) sighting(uuid string, thorough bool) (s health.Sighting, ok bo
 		s.Lock = &health.Lock{Operation: v.lock}
 	}
 	l.against(d, &s, thorough)
+	if l.slow[uuid] != nil {
+		s.State, s.Lock, s.Detail = health.Unknown, nil, l.slow[uuid].words()
+		return s, true
+	}
 	switch s.State {
 	case health.Running, health.Paused, health.Busy, health.Broken:
 		s.Init, s.Addrs = d.init, slices.Clone(d.addrs)
-		if s.Lock == nil && d.job != "" {
-			s.Lock = &health.Lock{Operation: d.job}
+		if s.Lock == nil && d.job.operation != "" {
+			s.Lock = &health.Lock{Operation: d.job.operation, Since: d.job.since}
 		}
 		if d.own && d.life() != d.ownLife {
 			d.own = false

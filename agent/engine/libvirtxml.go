@@ -12,6 +12,7 @@ import (
 type virtConf struct {
 	mark       string
 	links      []string // host interfaces it needs, sorted
+	networks   []string // libvirt's, which have host interfaces
 	macs       []string // of its interfaces, in lower case
 	supervisor string
 	consoles   []string // files that the guest's console goes to
@@ -30,8 +31,9 @@ type virtXML struct {
 				Address string `xml:"address,attr"`
 			} `xml:"mac"`
 			Source struct {
-				Bridge string `xml:"bridge,attr"`
-				Dev    string `xml:"dev,attr"`
+				Bridge  string `xml:"bridge,attr"`
+				Dev     string `xml:"dev,attr"`
+				Network string `xml:"network,attr"`
 			} `xml:"source"`
 		} `xml:"interface"`
 		Serials  []virtChardev `xml:"serial"`
@@ -71,9 +73,10 @@ func parseVirtXML(text string) (virtConf, error) {
 				c.links = append(c.links, link)
 			}
 		}
+		if i.Source.Network != "" {
+			c.networks = append(c.networks, i.Source.Network)
+		}
 	}
-	slices.Sort(c.links)
-	c.links = slices.Compact(c.links)
 	for _, d := range append(x.Devices.Serials, x.Devices.Consoles...) {
 		for _, path := range []string{d.Log.File, d.Source.Path} {
 			if strings.HasPrefix(path, "/") && (d.Type == "file" || path == d.Log.File) && !slices.Contains(c.consoles, path) {
@@ -85,6 +88,49 @@ func parseVirtXML(text string) (virtConf, error) {
 		c.screen = c.screen || v.Model.Type != "none"
 	}
 	return c, nil
+}
+
+// virtNetworkXML names the elements of a network that are looked at (libvirt.org/formatnetwork.html).
+type virtNetworkXML struct {
+	Bridge struct {
+		Name string `xml:"name,attr"`
+	} `xml:"bridge"`
+	Forward struct {
+		Dev        string `xml:"dev,attr"`
+		Interfaces []struct {
+			Dev string `xml:"dev,attr"`
+		} `xml:"interface"`
+	} `xml:"forward"`
+}
+
+// parseVirtNetwork reads which interfaces of the host a network hangs its domains on: its bridge, or with macvtap those that
+// it forwards to. The file of a network that is active holds it in a status of its own.
+func parseVirtNetwork(b []byte) []string {
+	var x struct {
+		XMLName xml.Name
+		virtNetworkXML
+		Active virtNetworkXML `xml:"network"`
+	}
+	if xml.Unmarshal(b, &x) != nil {
+		return nil
+	}
+	n := x.virtNetworkXML
+	if x.XMLName.Local == "networkstatus" {
+		n = x.Active
+	}
+	if n.Bridge.Name != "" {
+		return []string{n.Bridge.Name}
+	}
+	var out []string
+	for _, i := range n.Forward.Interfaces {
+		if i.Dev != "" {
+			out = append(out, i.Dev)
+		}
+	}
+	if len(out) == 0 && n.Forward.Dev != "" {
+		out = append(out, n.Forward.Dev)
+	}
+	return out
 }
 
 // virtOwner tells by the metadata that other programs write who looks after a domain. They start, stop and move theirs by

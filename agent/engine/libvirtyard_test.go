@@ -55,6 +55,27 @@ func (y *libvirtYard) Make(name string, o made) {
 	y.Libvirt.Make(name, rig.LibvirtOptions{Autostart: o.autostart, Failing: o.failing})
 }
 
+// farLibvirtYard is lxc:/// on "another" host.
+type farLibvirtYard struct {
+	*libvirtYard
+	sshd *rig.SSHD
+}
+
+func newFarLibvirtYard(t *testing.T) yard {
+	rig.Require(t, "ssh", "/usr/sbin/sshd", "ssh-keygen")
+	return &farLibvirtYard{&libvirtYard{libvirtRig(t, "lxc"), t}, rig.NewSSHD(t)}
+}
+
+func (y *farLibvirtYard) With(t *testing.T) yard {
+	return &farLibvirtYard{y.libvirtYard.With(t).(*libvirtYard), y.sshd}
+}
+func (y *farLibvirtYard) InitPID(string) int { return 0 }
+
+func (y *farLibvirtYard) Open(t *testing.T) *engine.Instance {
+	i, _ := overSSH(t, y.sshd, engine.Spec{Engine: "libvirt", Instance: "far", URI: y.URI()})
+	return i
+}
+
 // libvirtOpen is an instance whose processes are counted.
 func libvirtOpen(t *testing.T, r *rig.Libvirt, timeout time.Duration) (*engine.Instance, *watched) {
 	t.Helper()

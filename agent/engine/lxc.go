@@ -55,7 +55,7 @@ func openLXC(s Spec, r Runner) (*tool, error) {
 	l := &lxc{spec: s, path: filepath.Clean(s.Path), run: r, known: map[string]*lxcEntry{}, slow: map[string]string{}, unasked: s.Quiet}
 	l.real = realPath(l.path)
 	l.main = l.real == realPath(def)
-	return &tool{
+	t := &tool{
 		verbs: map[health.Verb]verb{
 			health.VerbStart: {argv: l.start, limit: 2 * time.Minute, log: true, read: readLXCAnswer},
 			// A graceful stop that fails must not end in a kill that nobody ordered: the core orders it, or does not.
@@ -63,14 +63,16 @@ func openLXC(s Spec, r Runner) (*tool, error) {
 			health.VerbKill: {argv: l.kill, limit: 30 * time.Second, log: true, read: readLXCAnswer},
 		},
 		checkID: checkID, quiet: l.mayBeQuiet, list: l.list, look: l.look, defined: l.defined, place: l.place, exec: l.exec,
-		meaning: l.meaning, files: lxcFiles(), evidence: l.evidence, hint: l.hint,
+		meaning: l.meaning, files: lxcFiles(), evidence: l.evidence, logs: l.logs, hint: l.hint,
 		version: []string{"lxc-ls", "--version"},
 		blind: []string{
 			"A guest that powers itself off looks like one that died.",
 			"LXC keeps no record of who stopped a container: a stop while no agent runs has an unknown cause.",
 		},
 		units: []string{"lxc.service", "lxc-net.service"}, autostarter: l.autostarter(),
-	}, nil
+	}
+	l.backs(t)
+	return t, nil
 }
 
 // discoverLXC finds the lxcpath of the installed tools.

@@ -15,8 +15,7 @@ import (
 // What watching costs in processes.
 
 // A poll starts one process, whatever the number of containers; what changed costs little more.
-func TestListCostsOneProcess(t *testing.T) {
-	t.Parallel()
+func lxcCosts(t *testing.T) {
 	r, i, w := lxcRig(t, rig.LXCOptions{N: 8}, 0)
 	r.Add("off1")
 	cost := func(live ...health.Ref) int64 {
@@ -91,8 +90,7 @@ func TestListCostsOneProcess(t *testing.T) {
 }
 
 // At a death the answer needs no process.
-func TestLookAtTheDeadStartsNothing(t *testing.T) {
-	t.Parallel()
+func lxcLooksAtTheDead(t *testing.T) {
 	r, i, w := lxcRig(t, rig.LXCOptions{N: 1}, 0)
 	was := find(t, list(t, i), "web1")
 	pid, _ := r.Kill9("web1")

@@ -9,12 +9,14 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"atalaya/agent/health"
 )
 
 // lxcFolder is one container as the lxcpath shows it, with no process started.
 type lxcFolder struct {
-	mark     string // creation mark of the folder: inode and birth time, so that a reused name is a new container
-	creating bool   // lxc-create is at work in it, or was interrupted: the file "partial" is there
+	mark string       // creation mark of the folder: inode and birth time, so that a reused name is a new container
+	lock *health.Lock // lxc-create is at work in it, or was interrupted: the file "partial" is there
 }
 
 // folders lists the defined containers: folders that hold a file "config", as liblxc has it (list_defined_containers).
@@ -59,9 +61,22 @@ func (l *lxc) folder(name string) (f lxcFolder, ok bool) {
 	if st.Mask&unix.STATX_BTIME != 0 {
 		f.mark += fmt.Sprintf("-%d.%09d", st.Btime.Sec, st.Btime.Nsec)
 	}
-	_, err := os.Lstat(filepath.Join(l.path, name, "partial"))
-	f.creating = err == nil
+	f.lock = lxcCreation(filepath.Join(l.path, name, "partial"))
 	return f, true
+}
+
+// lxcCreation reads the file that lxc-create and lxc-copy keep, and lock, while they work (create_partial). LXC 5.0.2 itself
+// does not tell one that was left over: it refuses a start for ever.
+func lxcCreation(partial string) *health.Lock {
+	info, err := os.Lstat(partial)
+	if err != nil {
+		return nil
+	}
+	lock := &health.Lock{Operation: "create", Since: info.ModTime(), Dead: !held(partial)}
+	if !lock.Dead {
+		lock.Holder = opener(partial)
+	}
+	return lock
 }
 
 // place tells the lxcpath from another folder that is mounted over it.

@@ -19,8 +19,7 @@ import (
 // What hangs every lxc-ls, and how the others stay watched: traps 6 and 7.
 
 // Trap 6: a stopped monitor hangs every lxc-ls for ever; the others stay listed.
-func TestHungMonitor(t *testing.T) {
-	t.Parallel()
+func lxcHungMonitor(t *testing.T) {
 	r, i, w := lxcRig(t, rig.LXCOptions{N: 3}, 2*time.Second)
 	r.Add("off1")
 	r.Add("odd1", "lxc.nosuch.key = 1")
@@ -75,8 +74,7 @@ func TestHungMonitor(t *testing.T) {
 }
 
 // Trap 6, too: so does a hook that hangs, and it outlives the client that started it.
-func TestHangingHook(t *testing.T) {
-	t.Parallel()
+func lxcHangingHook(t *testing.T) {
 	r, i, _ := lxcRig(t, rig.LXCOptions{N: 1}, 2*time.Second)
 	hook := filepath.Join(r.Scratch(), "hook")
 	nap := fmt.Sprintf("1000.%d", os.Getpid()) // tells our hook from everybody else's processes
@@ -115,8 +113,7 @@ func endHook(argv ...string) {
 }
 
 // Trap 7: a lock on the container's lock file blocks info, ls and start.
-func TestLockedLockFile(t *testing.T) {
-	t.Parallel()
+func lxcLockFileHeld(t *testing.T) {
 	r, i, _ := lxcRig(t, rig.LXCOptions{N: 2}, 2*time.Second)
 	list(t, i)
 	path := filepath.Join("/run/lxc/lock", r.Path(), ".web1")
@@ -127,7 +124,7 @@ func TestLockedLockFile(t *testing.T) {
 	defer f.Close()
 	lock(t, f)
 	l := list(t, i)
-	want := fmt.Sprintf("its lock file %q is held by another process", path)
+	want := fmt.Sprintf("its lock file %q is held by process %d: ", path, os.Getpid())
 	if s := find(t, l, "web1"); s.State != health.Unknown || !strings.Contains(s.Detail, want) {
 		t.Errorf("%+v, want %q", s, want)
 	}

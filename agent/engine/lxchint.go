@@ -34,7 +34,7 @@ func lxcHint(path, id string) string {
 	}
 	lock := filepath.Join("/run/lxc/lock", path, "."+id)
 	if held(lock) {
-		return fmt.Sprintf("its lock file %q is held by another process", lock)
+		return fmt.Sprintf("its lock file %q is held by %s", lock, describe(opener(lock)))
 	}
 	if monitor != 0 {
 		return fmt.Sprintf("its monitor is process %d", monitor)
@@ -113,8 +113,27 @@ func cmdline(pid int) []string {
 	return strings.FieldsFunc(string(b), func(r rune) bool { return r == 0 })
 }
 
-// held tells whether somebody else has an fcntl lock on the file, of either kind. /proc/locks does not name the holder of
-// an OFD lock, so neither do we.
+// opener finds who has a file open: that is who holds its lock, which /proc/locks does not name of an OFD lock.
+func opener(path string) health.Process {
+	fds, _ := filepath.Glob("/proc/[0-9]*/fd/*")
+	for _, fd := range fds {
+		if to, err := os.Readlink(fd); err == nil && to == path {
+			pid, _ := strconv.Atoi(strings.Split(fd, "/")[2])
+			p, _ := identify(pid)
+			return p
+		}
+	}
+	return health.Process{}
+}
+
+func describe(p health.Process) string {
+	if p.PID == 0 {
+		return "another process"
+	}
+	return fmt.Sprintf("process %d: %s", p.PID, tidy(strings.Join(cmdline(p.PID), " ")))
+}
+
+// held tells whether somebody else has an fcntl lock on the file, of either kind.
 func held(path string) bool {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {

@@ -133,8 +133,8 @@ func (l *lxc) settle(e *lxcEntry, f lxcFolder, running, broken bool) bool {
 	switch {
 	case broken:
 		return e.state == health.Broken && e.fault == e.conf.mark && (lives || e.init.PID == 0)
-	case f.creating && !running && !lives:
-		e.creating()
+	case f.lock != nil && !running && !lives:
+		e.creating(f.lock)
 		return true
 	case running && lives && (e.state == health.Running || e.state == health.Paused):
 		return e.thaw()
@@ -142,7 +142,7 @@ func (l *lxc) settle(e *lxcEntry, f lxcFolder, running, broken bool) bool {
 		return false
 	}
 	e.fault = ""
-	if e.state != health.Stopped {
+	if e.state != health.Stopped || e.lock != nil {
 		e.stopped("")
 	}
 	return true

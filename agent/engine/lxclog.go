@@ -60,7 +60,7 @@ func lxcCause(log []byte) string {
 
 // lxcOuter tells the words that follow from a failure from those that cause it.
 func lxcOuter(where, words string) bool {
-	if strings.HasPrefix(where, "tools/") {
+	if strings.HasPrefix(where, "tools/") || strings.Contains(where, ":do_lxcapi_snapshot:") { // that one explains at length, as an error, what it is about to do
 		return true
 	}
 	for _, s := range []string{

@@ -24,6 +24,7 @@ type lxcEntry struct {
 	freeze string        // file that tells whether this init is frozen
 	frozen string        // the words in it that say so
 	fault  string        // the conf.mark whose fault is in detail
+	lock   *health.Lock  // of its creation
 }
 
 // look asks for one container. With dead given, and truly dead, nothing is started: this is the way from a death to its
@@ -63,9 +64,9 @@ func (l *lxc) lookDead(id string, f lxcFolder, defined bool, dead health.Process
 	switch {
 	case lives:
 		return health.Sighting{}, false
-	case defined && f.creating:
+	case defined && f.lock != nil:
 		e = l.entry(id, f)
-		e.creating()
+		e.creating(f.lock)
 		return l.sighting(id, e), true
 	case dead.PID == 0 || alive(dead):
 		return health.Sighting{}, false // also where no definition is left: it may run on without one
@@ -162,7 +163,7 @@ func (e *lxcEntry) learn(i lxcInfo, id string, l *lxc) {
 
 // born takes a life of init, which may be none.
 func (e *lxcEntry) born(p health.Process, addrs []health.Addr) {
-	e.freeze, e.frozen = "", ""
+	e.freeze, e.frozen, e.lock = "", "", nil
 	if p.PID != 0 {
 		e.freeze, e.frozen = freezerFile(p.PID)
 	}
@@ -174,27 +175,22 @@ func (e *lxcEntry) stopped(detail string) {
 	e.born(health.Process{}, nil)
 }
 
-func (e *lxcEntry) creating() {
-	e.stopped("")
-	e.state, e.detail = health.Busy, "lxc-create is at work in it, or was interrupted (file \"partial\")"
+// creating takes what is half made; left over, it is not busy: nobody will end it.
+func (e *lxcEntry) creating(lock *health.Lock) {
+	e.stopped("its creation was interrupted, and LXC will not start it: lxc-destroy it, or remove its file \"partial\"")
+	if !lock.Dead {
+		e.state, e.detail = health.Busy, "it is being created"
+	}
+	e.lock = lock
 }
 
 // sighting tells what is known now. The caller holds mu. Addresses are those of the last answer about this life of init:
 // one that got its address later shows none here, and package sentinel reads them from the kernel.
 func (l *lxc) sighting(id string, e *lxcEntry) health.Sighting {
-	s := health.Sighting{
-		Ref: l.ref(id), Name: id, Mark: e.mark, State: e.state, Detail: tidy(e.detail), Init: e.init,
+	return health.Sighting{
+		Ref: l.ref(id), Name: id, Mark: e.mark, State: e.state, Detail: tidy(e.detail), Init: e.init, Lock: e.lock,
 		Autostart: e.conf.autostart, Config: e.conf.mark, Addrs: slices.Clone(e.addrs), Links: slices.Clone(e.conf.links), At: time.Now(),
 	}
-	if s.State == health.Busy && s.Init.PID == 0 && e.detail != "" && l.isCreating(id) {
-		s.Lock = &health.Lock{Operation: "create"}
-	}
-	return s
-}
-
-func (l *lxc) isCreating(id string) bool {
-	_, err := os.Lstat(filepath.Join(l.path, id, "partial"))
-	return err == nil
 }
 
 func (l *lxc) ref(id string) health.Ref {

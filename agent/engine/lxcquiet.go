@@ -33,7 +33,7 @@ func (l *lxc) mayBeQuiet(d time.Duration) {
 
 // unmoved tells the same container with the same configuration.
 func (e *lxcEntry) unmoved(f lxcFolder) bool {
-	return e.mark == f.mark && !f.creating && len(e.conf.files) > 0 && lxcConfMark(e.conf.files) == e.conf.mark
+	return e.mark == f.mark && f.lock == nil && e.lock == nil && len(e.conf.files) > 0 && lxcConfMark(e.conf.files) == e.conf.mark
 }
 
 // asBefore tells whether what is known of its state still holds.

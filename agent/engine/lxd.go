@@ -105,7 +105,7 @@ func lxdTool(s Spec, r Runner, d lxdDialect) (*tool, error) {
 	l := newLXD(s, r, d)
 	t := &tool{
 		verbs: l.verbs(), checkID: checkLXDID, list: l.list, look: l.look, defined: l.defined, exec: l.exec,
-		meaning: l.meaning, evidence: l.evidence, files: ociFiles(d.tool), hint: l.hint, events: l.events,
+		meaning: l.meaning, evidence: l.evidence, logs: l.console, files: ociFiles(d.tool), hint: l.hint, events: l.events,
 		version: l.argv(d.tool, "--version"), units: d.units,
 		blind: []string{
 			"A container that its own init or an exec of poweroff or reboot has stopped looks like one that was killed: " + d.name + " does not tell them apart.",
@@ -113,6 +113,7 @@ func lxdTool(s Spec, r Runner, d lxdDialect) (*tool, error) {
 			"Whether a container without boot.autostart is wanted is not known: " + d.name + " starts it at boot if it ran before, and calls it stopped after a crash too.",
 		},
 	}
+	l.backs(t)
 	if s.Path == "" {
 		t.autostarter = systemdUnit(d.autostarter)
 	}
@@ -231,8 +232,9 @@ func readLXDAnswer(t hostexec.Transcript, _ []byte) Answer {
 	}
 	a.Err = err.Error()
 	for line := range strings.Lines(string(t.Stderr)) {
-		if _, words, ok := strings.Cut(line, "Error: "); ok { // progress may stand before it, in the same line
-			a.Cause = tidy(words)
+		// Progress may stand before it, in the same line; behind it the words of a helper, which begin likewise.
+		if at := strings.LastIndex(line, "Error: "); at >= 0 {
+			a.Cause = tidy(line[at+len("Error: "):])
 		}
 	}
 	return a

@@ -70,12 +70,6 @@ func (l *lxd) follow(n int) {
 	l.stream += n
 }
 
-func (l *lxd) following() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.stream > 0
-}
-
 // listen gives a channel that the next event closes.
 func (l *lxd) listen() <-chan struct{} {
 	l.mu.Lock()

@@ -14,10 +14,14 @@ import (
 // start it ("Instance is busy running a \"stop\" operation") and has not yet told who ended it.
 const lxdEnding = 3 * time.Second
 
+// lxdReboot is how long what has ended may come back by itself: a guest that reboots is stopped first, and for 0.15 s
+// looks like a dead one.
+const lxdReboot = 400 * time.Millisecond
+
 // look asks the daemon for one instance, and for what it does to it. After a death it waits until the daemon is done with
 // it.
 func (l *lxd) look(ctx context.Context, id string, dead health.Process) (health.Sighting, error) {
-	began := time.Now()
+	began, ended := time.Now(), time.Time{}
 	for {
 		heard := l.listen()
 		in, gone, err := l.one(ctx, id)
@@ -30,14 +34,32 @@ func (l *lxd) look(ctx context.Context, id string, dead health.Process) (health.
 		if s, ok, err := l.lookElsewhere(ctx, in); ok || err != nil {
 			return s, err
 		}
-		if l.ending(in, dead) && time.Since(began) < lxdEnding {
-			if err := l.wait(ctx, heard); err != nil {
-				return health.Sighting{}, err
+		pause := l.pause()
+		if !l.ending(in, dead) || time.Since(began) > lxdEnding {
+			if dead.PID == 0 || in.pid() != 0 {
+				return l.lookHere(ctx, in)
 			}
-			continue
+			if ended.IsZero() {
+				ended = time.Now()
+			}
+			if pause = lxdReboot - time.Since(ended); pause <= 0 {
+				return l.lookHere(ctx, in)
+			}
 		}
-		return l.lookHere(ctx, in)
+		if err := wait(ctx, heard, pause); err != nil {
+			return health.Sighting{}, err
+		}
 	}
+}
+
+// pause is how long to wait for the daemon's next step, where no event tells of it.
+func (l *lxd) pause() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stream > 0 {
+		return time.Second
+	}
+	return 100 * time.Millisecond
 }
 
 // ending tells whether the daemon is still at work on the end of a life: it writes down that the container is off when
@@ -57,11 +79,7 @@ func (l *lxd) ending(in lxdInstance, dead health.Process) bool {
 }
 
 // wait for the next event, or for a moment.
-func (l *lxd) wait(ctx context.Context, heard <-chan struct{}) error {
-	pause := 100 * time.Millisecond
-	if l.following() {
-		pause = time.Second
-	}
+func wait(ctx context.Context, heard <-chan struct{}, pause time.Duration) error {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {

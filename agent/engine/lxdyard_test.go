@@ -63,3 +63,23 @@ func lxdOpen(t *testing.T, r *rig.LXD, timeout time.Duration) (*engine.Instance,
 	}
 	return i, w
 }
+
+// farLXDYard is LXD on "another" host.
+type farLXDYard struct {
+	*lxdYard
+	sshd *rig.SSHD
+}
+
+func newFarLXDYard(t *testing.T) yard {
+	rig.Require(t, "ssh", "/usr/sbin/sshd", "ssh-keygen")
+	return &farLXDYard{newLXDYard(t).(*lxdYard), rig.NewSSHD(t)}
+}
+
+func (y *farLXDYard) With(t *testing.T) yard {
+	return &farLXDYard{y.lxdYard.With(t).(*lxdYard), y.sshd}
+}
+func (y *farLXDYard) InitPID(string) int { return 0 }
+func (y *farLXDYard) Open(t *testing.T) *engine.Instance {
+	i, _ := overSSH(t, y.sshd, engine.Spec{Engine: "lxd", Path: y.Path(), Bin: "/usr/bin"})
+	return i
+}

@@ -39,14 +39,16 @@ type oci struct {
 	base
 	ociDialect
 
-	mu    sync.Mutex
-	known map[string]*ociEntry // by id
-	told  map[string]*ociTold  // by id, from events
-	slow  map[string]bool      // by id, who did not answer
-	exits string               // podman: where a conmon leaves exit codes, "" not known
-	gap   ociGap
-	full  time.Time // when all were last inspected
-	boot  time.Time // of this kernel
+	mu      sync.Mutex
+	known   map[string]*ociEntry // by id
+	told    map[string]*ociTold  // by id, from events
+	slow    map[string]bool      // by id, who did not answer
+	service bool                 // podman: asked through its service, perhaps another user's
+	exits   string               // podman: where a conmon leaves exit codes, "" not known
+	home    string               // the folder of all containers' own folders, "" until one was asked about
+	gap     ociGap
+	full    time.Time // when all were last inspected
+	boot    time.Time // of this kernel
 }
 
 // ociEntry is what is remembered of one container between two questions. Guarded by oci.mu.
@@ -58,6 +60,7 @@ type ociEntry struct {
 	init  health.Process
 	odd   time.Time // since when the engine says otherwise than the kernel
 	ours  bool      // the agent itself stopped this life
+	bad   string    // why inspect fails for it, "" if it does not
 
 	stopping bool // somebody else was seen stopping it
 }
@@ -105,7 +108,7 @@ func (o *oci) tool() *tool {
 				argv: stops(func(c call) []string { return o.argv(o.name, "restart", "-t", seconds(c), "--", c.id) })},
 		},
 		checkID: checkOCIID, list: o.list, look: o.look, defined: func(string) bool { return true },
-		exec: o.exec, meaning: o.meaning, files: ociFiles(o.name), evidence: o.evidence, events: o.follow,
+		place: o.place, exec: o.exec, meaning: o.meaning, files: ociFiles(o.name), evidence: o.evidence, logs: o.logs, events: o.follow,
 		version: o.argv(o.name, "--version"),
 	}
 }
@@ -132,6 +135,18 @@ func (o *oci) patience(id string) time.Duration {
 		return min(time.Duration(e.in.StopTimeout)*time.Second, time.Hour)
 	}
 	return 0
+}
+
+// place tells the engine's storage from another folder that is mounted over it, or from none: either engine begins anew
+// then, with a list of nothing.
+func (o *oci) place() string {
+	o.mu.Lock()
+	home := o.home
+	o.mu.Unlock()
+	if home == "" {
+		return ""
+	}
+	return folderMark(o.file(home))
 }
 
 // readStart knows from what was seen before whether it ran already: docker answers alike in both cases, podman prints

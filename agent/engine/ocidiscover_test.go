@@ -4,8 +4,10 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"atalaya/agent/health"
 	"atalaya/agent/hostexec"
 )
 
@@ -66,6 +68,39 @@ func TestDiscoverPodman(t *testing.T) {
 	}
 	if !podmanUsed(root) {
 		t.Error("its database is not seen")
+	}
+}
+
+func TestPodmanUsers(t *testing.T) {
+	root := t.TempDir()
+	for _, dir := range []string{"0", "1000"} {
+		if err := os.MkdirAll(filepath.Join(root, "run", "user", dir, "libpod"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{{nil, "Now these users run podman: 1000."}, {[]string{"--url=unix:///run/user/1000/podman/podman.sock"}, "asked through its service"}} {
+		i, err := Open(Spec{Engine: "podman", Root: root, Args: tt.args}, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(i.Blind()[0], tt.want) || i.Can(health.VerbRepair) != (tt.args == nil) {
+			t.Errorf("%q: %q", tt.args, i.Blind())
+		}
+	}
+}
+
+func TestCheckSocket(t *testing.T) {
+	for s, ok := range map[string]bool{
+		"unix:///run/other.sock": true, "unix:///run/user/1000/podman/podman.sock": true,
+		"": false, "/run/docker.sock": false, "unix://run/docker.sock": false, "unix:///": false, "unix:///run/a b": false, "unix:///run/x?y": false,
+		"tcp://127.0.0.1:2375": false, "ssh://root@old": false, "unix:///" + strings.Repeat("x", 108): false, "unix:///run/x\n": false, "\x00": false,
+	} {
+		if err := CheckSocket(s); (err == nil) != ok {
+			t.Errorf("%q: %v", s, err)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net/netip"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -51,6 +52,7 @@ type ociInspect struct {
 	Health health.Outcome `json:"-"`
 	Config string         `json:"-"` // digest of what a person can change
 	Policy ociPolicy      `json:"-"`
+	Log    string         `json:"-"` // podman: the file in which the driver k8s-file keeps what it printed
 }
 
 // ociState is its state.
@@ -111,9 +113,16 @@ func (in *ociInspect) finish() {
 			Name              looseString `json:"Name"`
 			MaximumRetryCount looseInt    `json:"MaximumRetryCount"`
 		} `json:"RestartPolicy"`
+		LogConfig struct {
+			Type looseString `json:"Type"`
+			Path looseString `json:"Path"`
+		} `json:"LogConfig"`
 	}
 	_ = json.Unmarshal(in.HostConfig, &host) // without it: no policy, which is what is then known
 	in.Policy = ociPolicy{Name: string(host.RestartPolicy.Name), Max: int64(host.RestartPolicy.MaximumRetryCount)}
+	if path := string(host.LogConfig.Path); host.LogConfig.Type == "k8s-file" && filepath.IsAbs(path) {
+		in.Log = filepath.Clean(path)
+	}
 	h := fnv.New64a()
 	_, _ = h.Write(in.HostConfig)
 	for _, k := range sortedKeys(in.Labels) {

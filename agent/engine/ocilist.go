@@ -2,7 +2,9 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -86,11 +88,17 @@ func (o *oci) inspectAll(ctx context.Context, ids []string) (hung bool, err erro
 // inspectWithin asks and takes in the answers. A container that has gone meanwhile is no longer known.
 func (o *oci) inspectWithin(ctx context.Context, ids []string, within time.Duration) (hung bool, err error) {
 	got, gone, hung, err := o.inspectIDs(ctx, ids, within)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if bad := ociBad(""); errors.As(err, &bad) {
+		if e := o.known[ids[0]]; e != nil {
+			e.bad, e.print = string(bad), e.row.print
+		}
+		return false, nil
+	}
 	if err != nil {
 		return hung, err
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
 	for _, id := range ids {
 		e := o.known[id]
 		if e == nil {
@@ -114,6 +122,9 @@ func (o *oci) inspectIDs(ctx context.Context, ids []string, within time.Duration
 	t, err := o.askWithin(ctx, argv, within)
 	gone = ociGone(o.gone, t.Stderr, ids)
 	if err != nil && (len(gone) == 0 || t.Exit <= 0) {
+		if bad := o.saysBad(t, ids); bad != "" {
+			return nil, nil, false, bad
+		}
 		return nil, nil, t.TimedOut, ociShort(err, t, ids)
 	}
 	got, err = parseOCIInspect(t.Stdout)
@@ -141,8 +152,11 @@ func (o *oci) label() string {
 
 // learn takes in what inspect said. The caller holds mu.
 func (o *oci) learn(e *ociEntry, in ociInspect) {
-	if dir := conmonExits(int(in.ConmonPid)); in.ConmonPid != 0 && dir != "" {
+	if dir := conmonExits(int(in.ConmonPid)); in.ConmonPid != 0 && dir != "" && !o.service {
 		o.exits = dir
+	}
+	if dir := in.folder(); dir != "" && !o.far() {
+		o.home = filepath.Dir(dir)
 	}
 	e.learn(in)
 }
@@ -154,6 +168,7 @@ func (e *ociEntry) learn(in ociInspect) {
 	if in.running() && !in.began().Equal(e.in.began()) {
 		e.ours, e.stopping = false, false // a new life
 	}
+	e.bad = ""
 	e.stopping = e.stopping || in.Status == "stopping" && !e.ours
 	e.in = in
 	e.init, _ = identify(int(in.Pid))
@@ -183,7 +198,7 @@ func (o *oci) sightings(rows []ociRow) []health.Sighting {
 	out := make([]health.Sighting, 0, len(rows))
 	for _, r := range rows {
 		e := o.known[r.id]
-		if e == nil || e.in.ID == "" {
+		if e == nil || e.in.ID == "" && e.bad == "" {
 			continue // gone between the list and inspect, or never told: a sighting without its facts would mislead
 		}
 		e.in.Health = r.health

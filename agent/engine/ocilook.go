@@ -2,8 +2,10 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"atalaya/agent/health"
@@ -17,6 +19,9 @@ const ociLookWithin = 5 * time.Second
 func (o *oci) look(ctx context.Context, id string, dead health.Process) (health.Sighting, error) {
 	for end := time.Now().Add(ociEnding); ; {
 		got, gone, hung, err := o.inspectIDs(ctx, []string{id}, min(o.spec.Timeout, ociLookWithin))
+		if bad := ociBad(""); errors.As(err, &bad) {
+			return o.lookBad(id, bad), nil
+		}
 		if err != nil {
 			if hung {
 				err = fmt.Errorf("%w: some operation holds its lock, or all of %s hangs", err, o.name)
@@ -99,18 +104,33 @@ func (o *oci) lookAt(id string, in ociInspect) {
 	o.learn(e, in)
 }
 
+// lookBad answers about what inspect fails for.
+func (o *oci) lookBad(id string, bad ociBad) health.Sighting {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	e := o.known[id]
+	if e == nil {
+		e = &ociEntry{}
+		o.known[id] = e
+	}
+	e.bad = string(bad)
+	return o.sighting(id, e, time.Now())
+}
+
 // lookGone answers about what the engine does not have. Its folder may still be there: docker leaves out, at its start,
 // what it cannot read, and says so in its log only.
 func (o *oci) lookGone(id string) health.Sighting {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	s := health.Sighting{Ref: o.ref(id), Name: id[:12], State: health.Removed, At: time.Now()}
-	e := o.known[id]
-	if e == nil {
-		return s
+	dir := ""
+	if o.home != "" {
+		dir = filepath.Join(o.home, id)
 	}
-	s.Mark = string(e.in.Created)
-	if dir := e.in.folder(); dir != "" {
+	if e := o.known[id]; e != nil {
+		s.Mark = string(e.in.Created)
+	}
+	if dir != "" {
 		if _, err := os.Stat(o.file(dir)); err == nil {
 			s.State, s.Detail = health.Missing, fmt.Sprintf("%s does not know it, but its folder %q is still there", o.name, dir)
 			return s

@@ -108,10 +108,12 @@ func (o *oci) elsewhere(global []string) bool {
 	short, long := ociGlobals()
 	flags := []string{"debug", "tls", "tlsverify", "remote", "syslog", "trace", "transient-store", "noout"}
 	theirs, ours := getopt(global, short, long, flags), getopt(o.spec.Args, short, long, flags)
+	socket := func(s string) string { return strings.Replace(s, "unix:///var/run/", "unix:///run/", 1) } // a link to it
 	for _, names := range [][]string{{"host", "H"}, {"context", "c"}, {"root"}, {"url"}, {"connection"}} {
 		for _, n := range names {
 			v, ok := theirs.values[n]
-			same := v == ours.values[names[0]] || v == ours.values[names[len(names)-1]] || names[0] == "context" && v == "default"
+			v = socket(v)
+			same := v == socket(ours.values[names[0]]) || v == ours.values[names[len(names)-1]] || names[0] == "context" && v == "default"
 			if ok && !same {
 				return true
 			}

@@ -56,10 +56,13 @@ func TestOCIMeaning(t *testing.T) {
 	}
 	for line, here := range map[string]bool{
 		"docker -H unix:///other.sock stop web1": false, "docker --host=unix:///this.sock stop web1": true, "docker --context prod stop web1": false,
-		"docker stop web1": true, "docker --context default stop web1": true,
+		"docker stop web1": true, "docker -H unix:///run/here.sock stop web1": true, "docker --context default stop web1": true,
 	} {
 		o := ociOpened(t, "docker")
 		o.spec.Args = []string{"--host=unix:///this.sock"}
+		if strings.Contains(line, "here") {
+			o.spec.Args = []string{"--host=unix:///var/run/here.sock"}
+		}
 		o.known[id] = &ociEntry{in: ociInspect{Name: "web1"}}
 		if _, _, ok := o.meaning(strings.Fields(line)); ok != here {
 			t.Errorf("%q: %v, want %v", line, ok, here)

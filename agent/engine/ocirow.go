@@ -13,6 +13,7 @@ import (
 // An ociRow is one container as the list tells it.
 type ociRow struct {
 	id     string
+	name   string
 	state  health.RunState
 	health health.Outcome
 	print  string        // changes when something did; what only tells the time is left out
@@ -63,7 +64,7 @@ func ociAge(text string) time.Duration {
 }
 
 // makeOCIRow is what both engines' rows come to. A word for the state that is new is told once, and is no state.
-func makeOCIRow(id, state, status string, rest []string, n *notes) (ociRow, error) {
+func makeOCIRow(id, name, state, status string, rest []string, n *notes) (ociRow, error) {
 	if err := checkOCIID(id); err != nil {
 		return ociRow{}, err
 	}
@@ -78,5 +79,5 @@ func makeOCIRow(id, state, status string, rest []string, n *notes) (ociRow, erro
 	if s != health.Running {
 		check = ""
 	}
-	return ociRow{id: id, state: s, health: check, age: age, print: fmt.Sprintf("%q %q %q", state, words, rest)}, nil
+	return ociRow{id: id, name: name, state: s, health: check, age: age, print: fmt.Sprintf("%q %q %q %q", name, state, words, rest)}, nil
 }

@@ -24,6 +24,9 @@ const (
 // sighting tells what is known now. The caller holds mu.
 func (o *oci) sighting(id string, e *ociEntry, now time.Time) health.Sighting {
 	in := e.in
+	if e.bad != "" && (e.init.PID == 0 || !alive(e.init)) {
+		return o.broken(id, e, now)
+	}
 	s := health.Sighting{
 		Ref: o.ref(id), Name: strings.TrimPrefix(tidy(string(in.Name)), "/"), Mark: string(in.Created),
 		State: in.state(), Detail: tidy(string(in.Status)), Init: e.init, Autostart: in.autostart(), Config: in.Config,

@@ -25,7 +25,7 @@ func (o *oci) inspectMany(ctx context.Context, ids []string) error {
 	o.mu.Lock()
 	quick := ids[:0:0]
 	for _, id := range ids {
-		if o.slow[id] {
+		if e := o.known[id]; o.slow[id] || e != nil && e.bad != "" {
 			slow = append(slow, id)
 		} else {
 			quick = append(quick, id)
@@ -39,7 +39,7 @@ func (o *oci) inspectMany(ctx context.Context, ids []string) error {
 		chunk := quick[:min(len(quick), ociChunk)]
 		quick = quick[len(chunk):]
 		hung, err := o.inspectAll(ctx, chunk)
-		if hung && ctx.Err() == nil {
+		if (hung || err != nil && len(chunk) > 1) && ctx.Err() == nil {
 			if err = o.inspectEach(ctx, chunk); err == nil || len(chunk) == 1 {
 				continue // one that is silent by itself is shown as such
 			}
@@ -65,13 +65,14 @@ func (o *oci) inspectEach(ctx context.Context, ids []string) error {
 				o.mu.Lock()
 				defer o.mu.Unlock()
 				if !hung {
-					answered++
 					delete(o.slow, id)
 				} else if o.known[id] != nil && ctx.Err() == nil {
 					o.slow[id] = true
 				}
 				if err != nil {
 					failed = err
+				} else {
+					answered++
 				}
 			})
 		}

@@ -35,18 +35,20 @@ func openPodman(s Spec, r Runner) (*tool, error) {
 		return nil, err
 	}
 	t := o.tool()
-	start := t.verbs[health.VerbStart]
-	start.before = o.unstick
-	t.verbs[health.VerbStart] = start
-	if len(s.Args) == 0 {
+	// Through a service there is no cleanup, and what is below a user's folder only that user may write.
+	o.service = hasOption(s.Args, "url")
+	if !o.service {
+		t.verbs[health.VerbRepair] = verb{limit: time.Minute, slack: 10 * time.Second, argv: o.cleanup, read: readOCIAnswer}
+		for v, how := range t.verbs {
+			how.before = o.unstick
+			t.verbs[v] = how
+		}
+	}
+	if !o.service && !hasOption(s.Args, "tmpdir") {
 		o.exits = "/run/libpod/exits" // of root, unless it was told another --tmpdir; then any conmon tells
 	}
 	t.autostarter = "podman-restart.service"
-	t.blind = []string{
-		"Containers of other users than root (rootless) are not seen.",
-		"Before podman 5, who stopped a container is known from its log of events only: not with events_logger=none.",
-		"A container whose conmon was killed runs on, but podman does not notice its end: the agent does, by the process.",
-	}
+	t.blind = append(o.podmanBlind(o.service), "Before podman 5, who stopped a container is known from its log of events only: not with events_logger=none.")
 	return t, nil
 }
 
@@ -71,8 +73,12 @@ func parsePodmanRows(b []byte, n *notes) ([]ociRow, error) {
 	}
 	rows := make([]ociRow, 0, len(all))
 	for _, v := range all {
-		rest := []string{fmt.Sprint(v.Names), fmt.Sprint(v.Pid), string(v.StartedAt), string(v.ExitedAt), fmt.Sprint(v.Networks)}
-		r, err := makeOCIRow(string(v.ID), string(v.State), string(v.Status), rest, n)
+		name := ""
+		if len(v.Names) > 0 {
+			name = string(v.Names[0])
+		}
+		rest := []string{fmt.Sprint(v.Pid), string(v.StartedAt), string(v.ExitedAt), fmt.Sprint(v.Networks)}
+		r, err := makeOCIRow(string(v.ID), name, string(v.State), string(v.Status), rest, n)
 		if err != nil {
 			return nil, err
 		}
@@ -82,11 +88,25 @@ func parsePodmanRows(b []byte, n *notes) ([]ociRow, error) {
 	return rows, nil
 }
 
+// cleanup is podman's own cure for what a death left behind, where the conmon that runs it at each end was killed: mounts,
+// network and address, and with unstick before it a "running" that is not true. Podman refuses it while the container runs.
+func (o *oci) cleanup(c call) ([]string, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if e := o.known[c.id]; e != nil && !alive(e.init) {
+		e.ours = true // two cleanups after one end else mean a person's stop
+	}
+	return o.argv(o.name, "container", "cleanup", "--", c.id), nil
+}
+
 // unstick tells podman of an end that it has missed, because the container's conmon was killed (trap 12). Podman says
-// "running" for ever then: a start does nothing, rc 0, kill and cleanup are refused, and a stop leaves it "stopping", from
-// which no command but "rm --force" leads away. What podman waits for is a file that conmon leaves, named after the
+// "running" for ever then, and has no command of its own against it. Tried with 4.3.1, both processes gone and reaped:
+// start does nothing, rc 0; "container cleanup", init, kill, pause and update are refused; "ps --sync" changes nothing;
+// wait hangs; stop and restart leave it "stopping", from which only "rm --force" leads away, and the container's files
+// with it; "system migrate" stops all others. What podman waits for is a file that conmon leaves, named after the
 // container and holding its exit code. So that file is written in conmon's stead, once both processes are gone for sure;
-// the start behind it finds an ordinary stopped container. The code is that of a killed one: the true one nobody knows.
+// the command behind it finds an ordinary stopped container, also from "stopping". The code is that of a killed one: the
+// true one nobody knows.
 func (o *oci) unstick(_ context.Context, c call) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

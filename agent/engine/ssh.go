@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -61,7 +62,7 @@ func (k kind) far() func(Spec, Runner) (*tool, error) {
 	switch k.name {
 	case "lxc":
 		return openLXCFar
-	case "custom", "docker", "podman", "openvz", "virtuozzo", "lxd", "incus":
+	case "custom", "docker", "podman", "openvz", "virtuozzo", "lxd", "incus", "libvirt":
 		return k.open
 	}
 	return nil
@@ -101,7 +102,7 @@ func (k kind) openFar(s Spec, r Runner) (*tool, error) {
 
 // moveAway takes everything from a tool that is about this host.
 func (t *tool) moveAway() {
-	list, look, evidence := t.list, t.look, t.evidence
+	list, look, evidence, logs := t.list, t.look, t.evidence, t.logs
 	t.list = func(ctx context.Context, _ []health.Ref) (Listing, error) {
 		l, err := list(ctx, nil)
 		for i := range l.Containers {
@@ -119,6 +120,9 @@ func (t *tool) moveAway() {
 			own = evidence(id, g)
 		}
 		return farEvidence(own)
+	}
+	if logs != nil {
+		t.logs = func(id string) []Source { return farSources(logs(id)) }
 	}
 	for v, how := range t.verbs {
 		how.log = false // its log file would be there
@@ -146,21 +150,31 @@ func farSighting(g health.Sighting) health.Sighting {
 // maxFarFile bounds what is read of a file there, in bytes, where its end is not what counts.
 const maxFarFile = 256 << 10
 
-// farEvidence asks by commands for what would be read here, and adds how that host fares.
-func farEvidence(own []Source) []Source {
+// farSources asks by commands for what would be read here. What a container can write is left out.
+func farSources(own []Source) []Source {
 	var out []Source
 	for _, s := range own {
-		s.Path = strings.TrimPrefix(s.Path, nowhere)
+		path := strings.TrimPrefix(s.Path, nowhere)
 		switch {
-		case s.Path == "":
+		case path == "":
 			out = append(out, s)
-		case s.Root != "" || !filepath.IsAbs(s.Path):
+			continue
+		case s.Root != "" || !filepath.IsAbs(path):
+			continue
 		case s.Tail > 0:
-			out = append(out, Source{Name: s.Name, Argv: []string{"tail", "-c", strconv.Itoa(s.Tail), "--", s.Path}, Volatile: s.Volatile, Tail: s.Tail})
+			s.Argv = []string{"tail", "-c", strconv.Itoa(s.Tail), "--", path}
 		default:
-			out = append(out, Source{Name: s.Name, Argv: []string{"head", "-c", strconv.Itoa(maxFarFile), "--", s.Path}, Volatile: s.Volatile})
+			s.Argv = []string{"head", "-c", strconv.Itoa(maxFarFile), "--", path}
 		}
+		s.Path = ""
+		out = append(out, s)
 	}
+	return out
+}
+
+// farEvidence is what there is over there, and how that host fares.
+func farEvidence(own []Source) []Source {
+	out := farSources(own)
 	return append(out,
 		Source{Name: "host-uptime.txt", Argv: []string{"uptime"}},
 		Source{Name: "host-memory.txt", Argv: []string{"head", "-n", "20", "/proc/meminfo"}},
@@ -175,7 +189,7 @@ func farEvidence(own []Source) []Source {
 func (i *Instance) Where() string {
 	where := i.spec.Path
 	if where == "" {
-		where = i.spec.URI
+		where = cmp.Or(i.spec.URI, strings.Join(i.spec.Args, " "))
 	}
 	if i.spec.SSH != "" && where != "" {
 		return i.spec.SSH + ":" + where

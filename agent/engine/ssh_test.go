@@ -23,6 +23,8 @@ func farEngines() []subject {
 		{name: "lxc over ssh", yard: newFarYard(openFarLXC), broken: health.Broken, gone: health.Missing, option: "--help"},
 		{name: "docker over ssh", yard: newFarOCIYard("docker", rig.NewDocker), gone: health.Missing, marks: true, nobody: strings.Repeat("0", 64), cannot: cannot{autostart: true, already: true}},
 		{name: "podman over ssh", yard: newFarOCIYard("podman", rig.NewPodman), gone: health.Missing, marks: true, nobody: strings.Repeat("0", 64), startExit: 125, cannot: cannot{autostart: true, already: true}},
+		{name: "lxd over ssh", yard: newFarLXDYard, gone: health.Missing, marks: true},
+		{name: "libvirt over ssh", yard: newFarLibvirtYard, broken: health.Missing, gone: health.Missing, marks: true, option: "--help", comm: "web"},
 		{name: "custom over ssh", yard: newFarYard(openFarLines), broken: health.Missing, gone: health.Missing, option: "--help"},
 	}
 }

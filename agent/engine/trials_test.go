@@ -65,6 +65,19 @@ func alone[H any](run func(*testing.T)) func(H, *testing.T) {
 	}
 }
 
+// nowhere is the host of trials that need none in common: each has its own.
+type nowhere struct{}
+
+func (nowhere) host(*testing.T) nowhere { return nowhere{} }
+
+// apart is a stand of tests that share nothing.
+func apart(tests ...func(*testing.T)) (s stand[nowhere]) {
+	for _, run := range tests {
+		s.by = append(s.by, alone[nowhere](run))
+	}
+	return s
+}
+
 // A stager is one engine with all its answers.
 type stager struct {
 	name  string           // of the engine, and behind a space what kind of its containers
@@ -99,7 +112,13 @@ func stages[H any](name string, host func(*testing.T) H, away func(*testing.T) b
 }
 
 func stagers() []stager {
-	return []stager{}
+	return []stager{
+		lxdTrials(),
+		dockerTrials(),
+		podmanTrials(),
+		lxcTrials(),
+		incusTrials(),
+	}
 }
 
 var updateDocs = flag.Bool("update", false, "write the table of trials into docs/engines.md")

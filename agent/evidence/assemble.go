@@ -15,6 +15,7 @@ import (
 type member struct {
 	rec    Record
 	data   []byte
+	image  bool // not to be cut
 	tail   bool
 	size   int64 // true size of what was there to be taken; -1: more than was kept
 	packed packed
@@ -48,6 +49,8 @@ func (r *Recorder) admit(a *assembly, names namer, q Request, e *entry) {
 		rec.Missing = "still under way when the bundle was sealed"
 	case e.found.err != nil && len(e.found.data) == 0 && len(e.found.stderr) == 0:
 		rec.Missing = r.scrub(reason(e.found.err))
+	default:
+		rec.Missing = r.scrub(noImage(e.item, e.found))
 	}
 	if rec.Missing != "" {
 		rec.Stage = string(e.stage)
@@ -72,7 +75,10 @@ func (r *Recorder) admit(a *assembly, names namer, q Request, e *entry) {
 
 // add redacts one piece and takes it in, or withholds it where a known secret is left all the same.
 func (r *Recorder) add(a *assembly, names namer, e *entry, rec Record, name string, data []byte, size int64) {
-	clean := r.redact(data)
+	clean, image := data, e.item.Image && isImage(data)
+	if !image {
+		clean = r.redact(data)
+	}
 	if left := r.o.Secrets.Survivors(clean); len(left) > 0 {
 		rec.Missing = "withheld: after redaction it still held the secret from " + strings.Join(left, ", ")
 		rec.Stage, rec.Asked = string(e.stage), printable(name)
@@ -84,7 +90,7 @@ func (r *Recorder) add(a *assembly, names namer, e *entry, rec Record, name stri
 		rec.Asked = r.scrub(strconv.QuoteToASCII(name[:min(len(name), 200)]))
 	}
 	rec.Redacted = max(0, bytes.Count(clean, redactedMark)-bytes.Count(data, redactedMark))
-	m := &member{rec: rec, data: clean, tail: e.item.keepsTail(), size: size}
+	m := &member{rec: rec, data: clean, image: image, tail: e.item.keepsTail(), size: size}
 	if size < 0 || size > int64(len(data)) {
 		m.rec.Cut = cutWords(len(data), size, m.tail)
 	}
@@ -175,6 +181,10 @@ func (a *assembly) fit(limit, whole int64, p *packer) error {
 			continue
 		}
 		total -= m.cost()
+		if m.image {
+			a.leaveOut(m, "left out: "+why)
+			continue
+		}
 		size := m.size
 		if size >= 0 {
 			size = max(size, int64(len(m.data)))
@@ -186,7 +196,7 @@ func (a *assembly) fit(limit, whole int64, p *packer) error {
 		}
 		total += m.cost()
 	}
-	for _, m := range order {
+	for _, m := range a.leastFirst() {
 		if total <= limit {
 			return nil
 		}

@@ -128,7 +128,7 @@ func (r *Recorder) command(ctx context.Context, i Item, limit time.Duration) fou
 
 func fromTranscript(t hostexec.Transcript, i Item) found {
 	f := bounded(t.Stdout, t.StdoutSize, i)
-	f.stderr, f.errSize, f.signal = bound(t.Stderr, i.max(), false), t.StderrSize, t.Signal
+	f.stderr, f.errSize, f.signal = bound(t.Stderr, min(i.max(), MaxMax), false), t.StderrSize, t.Signal
 	if t.Exit >= 0 {
 		f.exit = &t.Exit
 	}

@@ -15,7 +15,8 @@ const (
 // The bounds of one item where it names none itself.
 const (
 	DefaultMax     = 256 << 10       // bytes kept
-	MaxMax         = 1 << 20         // no item keeps more bytes than this
+	MaxMax         = 1 << 20         // no item keeps more bytes than this, but for pictures
+	MaxImage       = 8 << 20         // a picture with more bytes is left out: a part of it shows nothing
 	DefaultTimeout = 1 * time.Second // so long may one item take, counted from its own start
 	MaxItems       = 256             // of one round; more are named in the manifest, and not taken
 )
@@ -33,12 +34,16 @@ type Item struct {
 	Volatile bool          // the action would destroy it: Capture.Volatile waits for it
 	Max      int           // bytes kept; 0: DefaultMax, and never more than MaxMax
 	Cut      string        // KeepHead or KeepTail; empty: the tail of files, the head of all else
+	Image    bool          // a picture, PNG or PPM: kept as it is, at most MaxImage bytes, or not at all. Max and Cut mean nothing
 	Timeout  time.Duration // 0: DefaultTimeout
 }
 
 var errShapeless = errors.New("the item names no command, file, data or function")
 
 func (i Item) max() int {
+	if i.Image {
+		return MaxImage
+	}
 	if i.Max <= 0 {
 		return DefaultMax
 	}
@@ -53,7 +58,7 @@ func (i Item) timeout() time.Duration {
 }
 
 func (i Item) keepsTail() bool {
-	return i.Cut == KeepTail || (i.Cut == "" && i.Path != "")
+	return !i.Image && (i.Cut == KeepTail || (i.Cut == "" && i.Path != ""))
 }
 
 // A found is what came of one item. Data beyond the item's bound is never held.

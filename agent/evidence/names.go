@@ -10,8 +10,8 @@ import (
 // maxName is the length of a file name in bytes; with its folder it fits every system that may unpack it.
 const maxName = 80
 
-// readable are the endings with which a double click opens a text everywhere; other names get ".txt".
-var readable = []string{".txt", ".log", ".json", ".csv", ".html"}
+// readable are the endings with which a double click opens a text, or a picture; other names get ".txt".
+var readable = []string{".txt", ".log", ".json", ".csv", ".html", ".png", ".ppm"}
 
 // reserved are names that Windows keeps for devices, whatever their ending.
 var reserved = []string{

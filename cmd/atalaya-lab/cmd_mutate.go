@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,30 +22,32 @@ type mutation struct {
 	binary string
 	tool   string // of the scripted engines
 	dir    string // of what is made here
+	reply  string // only this one is changed; empty: each
 }
 
 func mutateCommand() *cobra.Command {
-	var only, pkg string
+	var only, pkg, reply string
 	c := &cobra.Command{
 		Use:   "mutate",
 		Short: "change each scripted reply in one place and see whether the engine's tests notice",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return mutate(cmd.Context(), pkg, only)
+			return mutate(cmd.Context(), pkg, only, reply)
 		},
 	}
 	c.Flags().StringVar(&only, "engine", "", "only this engine")
+	c.Flags().StringVar(&reply, "reply", "", "only this reply, by its file's name without .reply")
 	c.Flags().StringVar(&pkg, "package", "agent/engine", "folder of the engine package")
 	return c
 }
 
-func mutate(ctx context.Context, pkg, only string) error {
+func mutate(ctx context.Context, pkg, only, reply string) error {
 	dir, err := os.MkdirTemp("", "atalaya-mutate-*")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	m := mutation{pkg: pkg, binary: filepath.Join(dir, "engine.test"), dir: dir}
+	m := mutation{pkg: pkg, binary: filepath.Join(dir, "engine.test"), dir: dir, reply: reply}
 	build := exec.CommandContext(ctx, "go", "test", "-c", "-o", m.binary, ".")
 	build.Dir = pkg
 	if out, err := build.CombinedOutput(); err != nil {
@@ -88,6 +91,7 @@ func (m mutation) engine(ctx context.Context, engine, replies string) (int, erro
 	if err != nil {
 		return 0, err
 	}
+	mutants = slices.DeleteFunc(mutants, func(mu scripted.Mutant) bool { return m.reply != "" && mu.Reply != m.reply })
 	killed, survivors := 0, []string(nil)
 	for _, mu := range mutants {
 		red, _, err := m.run(ctx, engine, replies, mu, 2*time.Second)
@@ -119,7 +123,7 @@ func (m mutation) run(ctx context.Context, engine, replies string, mu scripted.M
 			return false, nil, err
 		}
 	}
-	cmd := exec.CommandContext(ctx, m.binary, "-test.run", "^(TestConformance|TestScripted)$/^"+engine+"$", "-test.failfast", "-test.timeout", "2m")
+	cmd := exec.CommandContext(ctx, m.binary, "-test.run", "^(TestConformance|TestScripted|TestTrials)$/^"+engine+"(_.*)?$", "-test.failfast", "-test.timeout", "2m")
 	cmd.Dir = m.pkg
 	cmd.Env = append(os.Environ(), scripted.RepliesEnv+"="+all, scripted.PatienceEnv+"="+patience.String(), scripted.ToolEnv+"="+m.tool)
 	out, err = cmd.CombinedOutput()
@@ -132,7 +136,7 @@ func (m mutation) run(ctx context.Context, engine, replies string, mu scripted.M
 	case err != nil:
 		return false, out, err
 	case strings.Contains(string(out), "no tests to run"):
-		return false, out, fmt.Errorf("no subtest of TestConformance or TestScripted is named %q", engine)
+		return false, out, fmt.Errorf("no subtest of TestConformance, TestScripted or TestTrials is named %q", engine)
 	}
 	return false, out, nil
 }

@@ -221,3 +221,10 @@ func (l *LXC) SetConfig(name, text string) {
 	l.t.Helper()
 	l.must(os.WriteFile(l.ConfigFile(name), []byte(text), 0o644))
 }
+
+// LXCSnapshot runs lxc-snapshot, as a person does.
+func (l *LXC) LXCSnapshot(name string, argv ...string) {
+	l.t.Helper()
+	_, err := run(quick, append([]string{"lxc-snapshot", "-P", l.Path(), "-n", name}, argv...)...)
+	l.must(err)
+}

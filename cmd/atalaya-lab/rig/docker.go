@@ -64,7 +64,18 @@ func (o *OCI) StartDaemon(options ...string) {
 func (o *OCI) StopDaemon() { o.t.Helper(); o.signalDaemon(syscall.SIGTERM, true) }
 
 // KillDaemon kills dockerd alone; its containers live on.
-func (o *OCI) KillDaemon() { o.t.Helper(); o.signalDaemon(syscall.SIGKILL, true) }
+func (o *OCI) KillDaemon() {
+	o.t.Helper()
+	text, err := os.ReadFile(filepath.Join(o.slot.dir, "exec", "containerd", "containerd.pid"))
+	o.must(err)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	o.must(err)
+	o.signalDaemon(syscall.SIGKILL, true)
+	// Its containerd dies with it. As long as that is a zombie, a new dockerd takes it for alive, and waits for it in vain.
+	if !poll(quick, func() bool { return syscall.Kill(pid, 0) != nil }) {
+		o.t.Fatalf("rig: containerd %d is not reaped", pid)
+	}
+}
 
 // HangDaemon stops dockerd (SIGSTOP): its socket takes questions and nobody answers.
 func (o *OCI) HangDaemon() { o.t.Helper(); o.signalDaemon(syscall.SIGSTOP, false) }

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -25,6 +26,7 @@ type LXD struct {
 type lxdInstallation struct {
 	slot   *slot
 	daemon *daemon
+	mu     sync.Mutex
 	addrs  map[string]netip.Addr
 }
 
@@ -118,7 +120,8 @@ func (l *LXD) StartDaemon() {
 	log, err := os.OpenFile(filepath.Join(l.slot.dir, "lxd.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	l.must(err)
 	defer func() { _ = log.Close() }()
-	cmd := exec.Command("/usr/bin/lxd", "--group", "root")
+	l.must(os.MkdirAll(filepath.Join(l.Path(), "logs"), 0o711))
+	cmd := exec.Command("/usr/bin/lxd", "--group", "root", "--logfile", filepath.Join(l.Path(), "logs/lxd.log"))
 	cmd.Env, cmd.Stdout, cmd.Stderr = l.env(), log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	l.must(cmd.Start())
@@ -195,11 +198,13 @@ func lxdPlace(name string) (project, instance string) {
 // Make defines a container, which does not run, with options of "lxc init".
 func (l *LXD) Make(name string, options ...string) {
 	l.t.Helper()
+	l.mu.Lock()
 	if _, had := l.addrs[name]; !had {
 		l.addrs[name] = l.slot.addr(2 + len(l.addrs))
 	}
+	l.mu.Unlock()
 	project, instance := lxdPlace(name)
-	l.Run(append([]string{"init", "--quiet", lxdImage, instance, "--project", project, "-c", "environment.IP=" + l.addrs[name].String()}, options...)...)
+	l.Run(append([]string{"init", "--quiet", lxdImage, instance, "--project", project, "-c", "environment.IP=" + l.Addr(name).String()}, options...)...)
 }
 
 // About runs a command of the client about one container: "start", "stop", "--force".
@@ -229,7 +234,11 @@ func (l *LXD) Freeze(name string) { l.t.Helper(); l.About(name, "pause") }
 func (l *LXD) Thaw(name string) { l.t.Helper(); l.About(name, "start") }
 
 // Addr is the container's address; it stays the same over restarts.
-func (l *LXD) Addr(name string) netip.Addr { return l.addrs[name] }
+func (l *LXD) Addr(name string) netip.Addr {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.addrs[name]
+}
 
 // InitPID is the pid of its init on the host; the test ends if it does not run.
 func (l *LXD) InitPID(name string) int {
@@ -261,41 +270,4 @@ func (l *LXD) MonitorPID(name string) int {
 	}
 	l.t.Fatalf("rig: container %q has no monitor", name)
 	return 0
-}
-
-// endLXD ends the daemon of a rig's folder, its helpers and clients, then its containers.
-func endLXD(dir string) error {
-	home := filepath.Join(dir, "lxd")
-	if _, err := os.Stat(home); err != nil {
-		return nil //nolint:nilerr // there is none
-	}
-	end := func() bool {
-		left := false
-		for _, p := range processes() {
-			if p.lxd(home) {
-				left = true
-				_ = syscall.Kill(p.pid, syscall.SIGCONT)
-				_ = syscall.Kill(p.pid, syscall.SIGKILL)
-			}
-		}
-		return !left
-	}
-	if !poll(10*time.Second, end) {
-		return fmt.Errorf("end the LXD in %q: some process survives SIGKILL", home)
-	}
-	if err := endContainers(filepath.Join(home, "containers")); err != nil {
-		return err
-	}
-	poll(5*time.Second, end) // the hooks of the containers that ended
-	return nil
-}
-
-// lxd tells whether this is a daemon, helper or client with this folder in its environment. The daemon gives itself an
-// argv of its own, hence the comm.
-func (p process) lxd(home string) bool {
-	if p.comm != "lxd" && p.comm != "lxc" {
-		return false
-	}
-	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.pid))
-	return bytes.Contains(append([]byte{0}, b...), []byte("\x00LXD_DIR="+home+"\x00"))
 }

@@ -24,13 +24,15 @@ type OCI struct {
 
 // ociInstallation is what views of one rig share; see [OCI.With].
 type ociInstallation struct {
-	engine string // "docker", "podman"
-	client string // absolute: another docker may stand before it in PATH
-	slot   *slot
-	args   []string // of every command
-	env    []string
-	create []string // options of every container
-	daemon *daemon  // docker's
+	engine  string // "docker", "podman"
+	client  string // absolute: another docker may stand before it in PATH
+	slot    *slot
+	args    []string // of every command
+	env     []string
+	create  []string    // options of every container
+	network []string    // and of those that have a network
+	daemon  *daemon     // docker's
+	holder  *os.Process // of a lock, by [OCI.HoldLock]; podman's
 }
 
 // ociInit ends at SIGTERM, as a well-made service does, and survives SIGHUP.
@@ -85,8 +87,10 @@ func (o *OCI) clean() {
 	if o.daemon != nil {
 		<-o.daemon.ended
 	}
-	if err := deleteBridge(o.Bridge()); err != nil {
-		o.t.Logf("rig: clean up: %v", err)
+	for _, name := range o.slot.bridges() {
+		if err := deleteBridge(name); err != nil {
+			o.t.Logf("rig: clean up: %v", err)
+		}
 	}
 	o.slot.release()
 }
@@ -129,7 +133,21 @@ func (o *OCI) Make(name string, options ...string) { o.MakeCommand(name, nil, op
 // MakeCommand defines a container that runs another command than the image's.
 func (o *OCI) MakeCommand(name string, command []string, options ...string) {
 	o.t.Helper()
-	argv := append(append([]string{"create", "--name", name}, o.create...), options...)
+	o.makeOn(o.network, name, command, options...)
+}
+
+// MakeAlone defines a container without a network.
+func (o *OCI) MakeAlone(name string) { o.t.Helper(); o.MakeOn("none", name) }
+
+// MakeOn defines a container on another network.
+func (o *OCI) MakeOn(network, name string) {
+	o.t.Helper()
+	o.makeOn([]string{"--network=" + network}, name, nil)
+}
+
+func (o *OCI) makeOn(network []string, name string, command []string, options ...string) {
+	o.t.Helper()
+	argv := append(append(append([]string{"create", "--name", name}, o.create...), network...), options...)
 	o.Run(append(append(argv, ociImage), command...)...)
 }
 
@@ -138,6 +156,20 @@ func (o *OCI) Start(name string) { o.t.Helper(); o.Run("start", name) }
 
 // Remove removes it, running or not.
 func (o *OCI) Remove(name string) { o.t.Helper(); o.Run("rm", "--force", name) }
+
+// RemoveAll removes all containers at once, running or not.
+func (o *OCI) RemoveAll() {
+	o.t.Helper()
+	ids := strings.Fields(o.Run("ps", "--all", "--quiet"))
+	if len(ids) == 0 {
+		return
+	}
+	argv := []string{"rm", "--force"}
+	if o.engine == "podman" {
+		argv = append(argv, "--time=0")
+	}
+	o.Run(append(argv, ids...)...)
+}
 
 // Freeze pauses every process of the container.
 func (o *OCI) Freeze(name string) { o.t.Helper(); o.Run("pause", name) }
@@ -292,6 +324,9 @@ func endCgroup(name string) (left bool) {
 
 // Fail ends the test with this error.
 func (o *OCI) Fail(err error) { o.t.Helper(); o.must(err) }
+
+// KillHolder kills the command that holds the lock, and has what it started go on. Podman only.
+func (o *OCI) KillHolder() { o.t.Helper(); o.must(o.holder.Kill()) }
 
 // HoldLock has some operation of the engine hold the container's lock, so that whoever asks about it waits, until the
 // returned function is called: a docker kill that waits for its stopped shim, a podman command that is stopped while it

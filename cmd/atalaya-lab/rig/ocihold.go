@@ -26,6 +26,7 @@ func (o *OCI) holdByHook(name string) func() {
 	o.t.Helper()
 	hooks, goOn := filepath.Join(o.slot.dir, "hooks"), filepath.Join(o.slot.dir, "hook-goes-on")
 	o.must(os.MkdirAll(hooks, 0o755))
+	_ = os.Remove(goOn) // of an earlier one
 	hook := filepath.Join(o.slot.dir, "hook")
 	o.must(os.WriteFile(hook, fmt.Appendf(nil, "#!/bin/sh\nwhile [ ! -e %s ]; do sleep 0.05; done\n", goOn), 0o755))
 	o.must(os.WriteFile(filepath.Join(hooks, "hang.json"), fmt.Appendf(nil,
@@ -35,6 +36,7 @@ func (o *OCI) holdByHook(name string) func() {
 	start := exec.Command(o.client, append(append(o.Args(), "--hooks-dir="+hooks), "start", name)...)
 	start.Env = append(os.Environ(), o.env...)
 	o.must(start.Start())
+	o.holder = start.Process
 	return o.held(name, func() { _ = os.WriteFile(goOn, nil, 0o644); _ = start.Wait() })
 }
 

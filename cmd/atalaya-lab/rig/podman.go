@@ -2,7 +2,9 @@ package rig
 
 import (
 	"fmt"
+	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 )
@@ -15,7 +17,7 @@ func NewPodman(t TB) *OCI {
 	dir := o.slot.dir
 	p := podmanAt(dir)
 	o.args, o.env = p.args, p.env
-	o.create = []string{"--network", "rig", "--cgroup-parent=/" + ociCgroup(dir)}
+	o.create, o.network = []string{"--cgroup-parent=/" + ociCgroup(dir)}, []string{"--network=rig"}
 	o.keepForwarding()
 	nets := filepath.Join(dir, "podman", "net")
 	o.must(os.MkdirAll(nets, 0o755))
@@ -42,6 +44,26 @@ func podmanAt(dir string) ociInstallation {
 		},
 		env: []string{"CONTAINERS_CONF=" + filepath.Join(at, "containers.conf")},
 	}
+}
+
+// Serve runs podman's service until the test ends, and gives its socket as podman's --url takes it.
+func (o *OCI) Serve() string {
+	o.t.Helper()
+	path := filepath.Join(o.slot.dir, "podman.sock")
+	service := exec.Command(o.client, append(o.Args(), "system", "service", "--time=0", "unix://"+path)...)
+	service.Env = append(os.Environ(), o.env...)
+	o.must(service.Start())
+	o.t.Cleanup(func() { _ = service.Process.Kill(); _ = service.Wait() })
+	if !poll(quick, func() bool {
+		c, err := net.Dial("unix", path)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
+	}) {
+		o.t.Fatalf("rig: podman's service does not listen on %q", path)
+	}
+	return "unix://" + path
 }
 
 // keepForwarding puts back what netavark sets when it makes a network, also an internal one.

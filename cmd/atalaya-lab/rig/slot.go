@@ -68,9 +68,11 @@ func holdSlot(n int) (*slot, error) {
 			return nil, err
 		}
 	}
-	if err := deleteBridge(s.bridge()); err != nil {
-		s.release()
-		return nil, err
+	for _, name := range s.bridges() {
+		if err := deleteBridge(name); err != nil {
+			s.release()
+			return nil, err
+		}
 	}
 	return s, nil
 }
@@ -105,6 +107,9 @@ func lockFolder(dir string) (*os.File, error) {
 }
 
 func (s *slot) bridge() string { return bridgePrefix + strconv.Itoa(s.n) }
+
+// bridges are all that a rig may have made: one may have a second network.
+func (s *slot) bridges() []string { return []string{s.bridge(), s.bridge() + "-b"} }
 
 func (s *slot) subnet() netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 213, byte(s.n), 0}), 24)

@@ -47,7 +47,7 @@ func leftSlots() []int {
 	links, _ := allLinks()
 	for _, l := range links {
 		if rest, ok := strings.CutPrefix(l.Attrs().Name, bridgePrefix); ok {
-			if n, err := strconv.Atoi(rest); err == nil {
+			if n, err := strconv.Atoi(strings.TrimSuffix(rest, "-b")); err == nil {
 				slots = append(slots, n)
 			}
 		}

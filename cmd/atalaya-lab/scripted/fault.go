@@ -3,7 +3,6 @@ package scripted
 import (
 	"bytes"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 )
@@ -102,10 +101,12 @@ func (c *Call) faulty(play func(*Call) int) int {
 	return play(c)
 }
 
-// named gives the first container that the command line names, also as the last part of a path; nil when none.
+// named gives the first container that the command line names, also as a part of a path or behind a remote
+// ("local:web1"); nil when none.
 func (c *Call) named() *Container {
 	for _, a := range c.Args {
-		for _, word := range append([]string{a}, strings.Split(filepath.ToSlash(a), "/")...) {
+		parts := strings.FieldsFunc(a, func(r rune) bool { return r == '/' || r == ':' })
+		for _, word := range append([]string{a}, parts...) {
 			if word == "" {
 				continue
 			}

@@ -14,7 +14,8 @@ const incusEnding = 300 * time.Millisecond
 
 // incus plays the client of Incus. The id of a container is its name, or PROJECT_NAME. Keys: project, location, used (when
 // it was last started), power (what the daemon wrote down last), autostart, autorestart, origin, role, fails (the reply
-// of its starts), deaf (it does not heed a stop), op, opstatus and opat (an operation on it).
+// of its starts), deaf (it does not heed a stop), reboots (its end is a reboot), nofiles (its files are away), op, opstatus
+// and opat (an operation on it).
 func incus() player {
 	return player{tools: map[string]func(*Call) int{"incus": incusRun}}
 }
@@ -53,6 +54,8 @@ func incusRun(c *Call) int {
 		return c.Reply("list", View{All: c.incusAll()})
 	case "query":
 		return c.incusQuery(rest)
+	case "warning":
+		return c.Reply("warnings", View{})
 	}
 	k := c.incusNamed(rest)
 	if k == nil {
@@ -65,10 +68,8 @@ func incusRun(c *Call) int {
 		return c.incusStop(k, command)
 	case "exec":
 		return c.incusExec(k)
-	case "info":
-		return c.Reply("info-log", View{Container: k})
 	}
-	return 1
+	return c.incusTell(k, command)
 }
 
 // incusNamed finds the container that a command line names.
@@ -100,19 +101,18 @@ func (c *Call) incusGet(project, name string) *Container {
 func (c *Call) incusAll() []Container {
 	var all []Container
 	for _, k := range c.All() {
-		k = *c.incusSettled(&k)
-		if k.Says != "" {
-			k.State = k.Says
-		}
-		all = append(all, k)
+		all = append(all, *incusShown(c.incusSettled(&k)))
 	}
 	return all
 }
 
 // incusSettled brings a container up to date with its init. The daemon notices a death at once, and writes it down later.
 func (c *Call) incusSettled(k *Container) *Container {
-	if k == nil || k.State == "stopped" && k.Key("power") != "RUNNING" || k.Alive() || k.Key("location") == "node2" {
+	if k == nil || k.Alive() || k.Key("location") == "node2" {
 		return k
+	}
+	if k.State == "stopped" && k.Key("power") != "RUNNING" {
+		return c.incusRebooted(k)
 	}
 	k.State, k.PID, k.Start = "stopped", 0, 0
 	since, err := time.Parse(time.RFC3339Nano, k.Key("died"))
@@ -121,8 +121,11 @@ func (c *Call) incusSettled(k *Container) *Container {
 		k.Keys["died"] = time.Now().Format(time.RFC3339Nano)
 	case time.Since(since) > incusEnding:
 		k.Keys["power"] = "STOPPED"
-		delete(k.Keys, "died")
 		c.incusEvent(*k, "instance-shutdown", "")
+		delete(k.Keys, "died")
+		if k.Key("reboots") != "" {
+			k.Keys["died"] = time.Now().Format(time.RFC3339Nano)
+		}
 	default:
 		return k
 	}
@@ -148,10 +151,7 @@ func (c *Call) incusQuery(args []string) int {
 		if k == nil {
 			return c.Reply("gone", View{})
 		}
-		if k.Says != "" {
-			k.State = k.Says
-		}
-		return c.Reply("instance", View{Container: k})
+		return c.Reply("instance", View{Container: incusShown(k)})
 	}
 	return 1
 }
@@ -177,7 +177,9 @@ func incusProject(k Container) string {
 func (c *Call) incusStart(k *Container) int {
 	switch {
 	case k.Key("power") == "RUNNING" && !k.Alive():
-		return c.Reply("start-busy", View{Container: k})
+		return c.Reply("start-busy", View{Container: k, Vars: map[string]string{"busy": "stop"}})
+	case k.Key("op") == "Creating instance" && k.Key("opstatus") == "running":
+		return c.Reply("start-busy", View{Container: k, Vars: map[string]string{"busy": "create"}})
 	case k.State == "frozen":
 		k.State = "running"
 		c.Put(*k)

@@ -1,0 +1,135 @@
+package diagnose
+
+import (
+	"regexp"
+
+	"atalaya/agent/health"
+)
+
+// lxdSignatures are failures of LXD 5.0.2 (Debian 12), broken on purpose and run (agent/engine/testdata/lxd,
+// testdata/sessions.txt), and public reports of it and of Incus, which speaks the same words. What they pass on of LXC is in
+// lxc.go.
+func lxdSignatures() []signature {
+	return []signature{
+		{
+			name: "lxd parent missing", engine: "lxd", layer: Network, confidence: High, retry: health.No,
+			match:    regexp.MustCompile(`Failed to start device "([^"]+)": Parent device ["']([^"']+)["'] doesn't exist`),
+			because:  `the network "$2" that its device "$1" is attached to does not exist on the host`,
+			disproof: `"ip link show $2" on the host shows it.`,
+			cure:     `Bring "$2" back ("lxc network list", or whatever configures it); then start it.`,
+			source:   `agent/engine/testdata/lxd/start-no-bridge.stderr`,
+			sample:   `Error: Failed to start device "eth0": Parent device "brNOPE" doesn't exist`,
+			near:     `Error: Failed to start device "workspace": Required idmapping abilities not available`,
+		},
+		{
+			name: "lxd rootfs missing", engine: "lxd", layer: Storage, confidence: High, retry: health.No,
+			match:    regexp.MustCompile(`Unable to resolve container rootfs: lstat (\S+): no such file or directory`),
+			because:  `its root file system "$1" is not there on the host`,
+			disproof: `"ls $1" on the host shows its files.`,
+			cure:     `See whether the storage pool is mounted ("lxc storage info"); if it is, the files were moved or deleted: restore them.`,
+			source:   `testdata/sessions.txt`,
+			sample:   `Error: Unable to resolve container rootfs: lstat /var/lib/lxd-rig/storage-pools/default/containers/x2/rootfs: no such file or directory`,
+			near:     `Error: Instance not found`,
+		},
+		{
+			name: "lxd source missing", engine: "lxd", layer: Storage, confidence: High, retry: health.Maybe,
+			match:    regexp.MustCompile(`Missing source '([^']+)' for disk '([^']+)'`),
+			because:  `"$1", which is to be mounted into it, does not exist on the host (its device "$2")`,
+			disproof: `"ls $1" on the host shows it.`,
+			cure:     `See whether the disk or share that holds "$1" is mounted; just after boot it may only be late. "required: false" lets it start without.`,
+			source:   `https://github.com/conjure-up/spells/issues/110`,
+			sample:   `Missing source '/dev/null' for disk 'aadisable'`,
+			near:     `error: Disk is missing /sys/class/block entry`,
+		},
+		{
+			name: "lxd id map", engine: "lxd", layer: Storage, confidence: Medium, retry: health.No,
+			match:    regexp.MustCompile(`Failed to handle idmapped storage: (.+)`),
+			because:  `the host could not shift the owners of its files to its own range ($1)`,
+			disproof: `"lxc info" shows no pending shift of its ids.`,
+			cure:     `See the named file in its root file system; a file system that keeps no ACLs or ids (a copy over another pool, NFS) cannot be shifted.`,
+			source:   `public file id 2923546799`,
+			sample:   `Error: Failed to handle idmapped storage: invalid argument - Failed to change ACLs on /var/snap/lxd/common/lxd/storage-pools/local/containers/limeSurvey/rootfs/var/log/journal`,
+			near:     `Error: Failed to start device "workspace": Required idmapping abilities not available`,
+		},
+		{
+			name: "lxd id map unsupported", engine: "lxd", layer: Host, confidence: High, retry: health.No,
+			match:    regexp.MustCompile(`Failed to start device "([^"]+)": Required idmapping abilities not available`),
+			because:  `the host's kernel or that file system cannot map owners for its device "$1"`,
+			disproof: `Without "shift" on that device it does not start either.`,
+			cure:     `Set "shift: false" on the device "$1", or put it on a file system that can be mapped (not CIFS, not virtiofs).`,
+			source:   `public file id 63254415429`,
+			sample:   `Error: Failed to start device "workspace": Required idmapping abilities not available`,
+			near:     `Error: Failed to start device "eth0": Parent device "brNOPE" doesn't exist`,
+		},
+		{
+			name: "lxd link busy", engine: "lxd", layer: Network, confidence: Medium, retry: health.No,
+			match:    regexp.MustCompile(`Failed to run: ip link add (\S+) link (\S+) type (\w+)[^:]*: RTNETLINK answers: Device or resource busy`),
+			because:  `the host's network card "$2" is already used in a way that allows no $3`,
+			disproof: `"ip -d link show $2" on the host shows it in no bridge and with no other kind of child.`,
+			cure:     `A card that is in a bridge cannot carry a macvlan: attach the container to the bridge, or take the card out.`,
+			source:   `public file id 45485333607`,
+			sample:   `Error: Failed preparing container for start: Failed to start device "eth0": Failed to run: ip link add macfb67e7de link eno1 type macvlan mode bridge: RTNETLINK answers: Device or resource busy`,
+			near:     `Error: Failed to start device "eth0": Failed setting up OVN port`,
+		},
+		{
+			name: "incus traffic control", engine: "lxd", layer: Host, confidence: High, retry: health.No,
+			match:    regexp.MustCompile(`Failed to delete ingress qdisc \{[^}]*\}: operation not supported`),
+			because:  `the host's kernel lacks traffic control for its network device (module sch_ingress)`,
+			disproof: `"lsmod" on the host shows sch_ingress.`,
+			cure:     `"modprobe sch_ingress" on the host; if there is no such module for the running kernel, the host has not been booted since an update.`,
+			source:   `public file id 52076171610`,
+			sample:   `Error: Failed instance creation: Failed to start device "eth0": Failed to delete ingress qdisc {LinkIndex: 9, Handle: ffff:0, Parent: ingress, Refcnt: 0}: operation not supported`,
+			near:     `Error: Failed to start device "eth0": Parent device "brNOPE" doesn't exist`,
+		},
+		{
+			name: "lxd ovn", engine: "lxd", layer: Network, confidence: Medium, retry: health.Maybe,
+			match:    regexp.MustCompile(`Failed setting up OVN port`),
+			because:  `the host's virtual network (OVN) does not answer or refuses its port`,
+			disproof: `"ovn-nbctl show" on the host answers.`,
+			cure:     `See the OVN services of the host and their database.`,
+			source:   `public file id 71215329716`,
+			sample:   `Failed to start device "eth0": Failed setting up OVN port: ...`,
+			near:     `Failed to start device "eth0": Failed to attach interface: veth60457db8 to eth0: container is not running: "ubuntu-test"`,
+		},
+		{
+			name: "lxd deaf", engine: "lxd", layer: Guest, confidence: Medium, retry: health.Maybe,
+			match:    regexp.MustCompile(`shutting down the container failed`),
+			because:  `its own init did not end in the time it was given`,
+			disproof: `It ends by itself when asked from inside.`,
+			cure:     `See what its init waits for; a forced stop ends it.`,
+			source:   `testdata/sessions.txt`,
+			sample:   `Error: Failed shutting down instance, status is "Running": shutting down the container failed`,
+			near:     `Error: The instance is already stopped`,
+		},
+		{
+			name: "lxd daemon down", engine: "lxd", layer: Engine, confidence: High, retry: health.Yes,
+			match:    regexp.MustCompile(`dial unix (\S+unix\.socket): connect: (no such file or directory|connection refused)`),
+			because:  `the host's container service does not answer ("$1": $2)`,
+			disproof: `"lxc list" (or "incus list") on the host answers.`,
+			cure:     `"systemctl status" of lxd or incus on the host, and start it; its containers go on running without it.`,
+			source:   `agent/engine/testdata/lxd/no-daemon.stderr`,
+			sample:   `Error: Get "http://unix.socket/1.0": dial unix /run/nosuch/unix.socket: connect: no such file or directory`,
+			near:     `Error: Get "http://unix.socket/...": dial unix /var/lib/incus/unix.socket: connect: permission denied`,
+		},
+		{
+			name: "incus permission", engine: "lxd", layer: Engine, confidence: High, retry: health.No,
+			match:    regexp.MustCompile(`don't have the needed permissions to talk to the incus daemon`),
+			because:  `the user that asks may not speak to the host's container service`,
+			disproof: `The same command works as root on the host.`,
+			cure:     `Run the agent as root, or put its user into the group incus-admin.`,
+			source:   `public file id 69034236512`,
+			sample:   `You don't have the needed permissions to talk to the incus daemon`,
+			near:     `doesn't appear to be started (socket path: %s)`,
+		},
+		{
+			name: "lxd monitor hung", engine: "lxd", survives: true, layer: Engine, confidence: High, retry: health.No,
+			match:    regexp.MustCompile(`Monitor is hung`),
+			because:  `the host's own process that watches over it does not answer`,
+			disproof: `"lxc info" shows its state at once.`,
+			cure:     `On the host, look at the state of the process "[lxc monitor]" of it: if it is stopped, continue it; if it waits in the kernel (state D), the host's storage or kernel is at fault.`,
+			source:   `public file id 2630454609`,
+			sample:   `Monitor is hung`,
+			near:     `If we don't get a reply, assume the lxc monitor is hung`,
+		},
+	}
+}
