@@ -31,9 +31,16 @@ type guest struct {
 	engineLog string        // of the latest attempt
 	cgroup    string        // of the latest life
 	memory    string        // of it, as the kernel names it when memory runs out
-	kernel    []string      // what the kernel said of this container when the case was confirmed
+	kernel    kernelSaid    // when the case was confirmed
 	finding   finding       // of the open case
+	changed   time.Time     // when its configuration was seen to be another; zero: not by this agent
 	failed    bool          // as those that depend on it have been told
+}
+
+// kernelSaid is what the kernel's log held shortly before a failure.
+type kernelSaid struct {
+	own  []string // lines that name the container's cgroup
+	host []string // lines that name no container
 }
 
 // caseID is the id of the case, or of the incident it became, of the first of the states that knows one; empty when none
@@ -56,7 +63,7 @@ func (g *guest) remember(at time.Time, text string) {
 
 // caseEnded forgets what was remembered for the case that is over.
 func (g *guest) caseEnded() {
-	g.moments, g.tried, g.engineLog, g.failures, g.kernel, g.finding = nil, nil, "", nil, nil, finding{}
+	g.moments, g.tried, g.engineLog, g.failures, g.kernel, g.finding = nil, nil, "", nil, kernelSaid{}, finding{}
 }
 
 // see takes over the engine's latest word, and reports whether it has other addresses than before: its probes must know.

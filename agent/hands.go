@@ -75,7 +75,7 @@ func (h *hands) look(j job, act health.Action) {
 	if act.Probe != "" {
 		wg.Go(func() { l.Inside = h.a.inside(ctx, j, act.Probe) })
 	}
-	var kernel []string
+	var kernel kernelSaid
 	if j.state.Phase == health.Checking {
 		wg.Go(func() { kernel = h.kernel(j) })
 	}
@@ -108,15 +108,16 @@ func justDied(j job) health.Process {
 const causeWithin = time.Minute
 
 // kernel is what the kernel said of the container shortly before it failed, in the life that did.
-func (h *hands) kernel(j job) []string {
+func (h *hands) kernel(j job) kernelSaid {
 	init := j.state.Init
 	if init.PID == 0 {
 		init = j.state.Dead
 	}
-	if init.Start == 0 || j.memory == "" || j.state.Case == nil {
-		return nil
+	if init.Start == 0 || j.state.Case == nil {
+		return kernelSaid{}
 	}
-	return evidence.KernelLines(init, j.memory, h.a.clock.wall(j.state.Case.Since).Add(-causeWithin))
+	own, host := evidence.KernelSaid(init, j.memory, h.a.clock.wall(j.state.Case.Since).Add(-causeWithin))
+	return kernelSaid{own, host}
 }
 
 // arrived fills in what the kernel knows of a new life, and sees to it that it can be reached: the host's neighbour
@@ -150,12 +151,12 @@ func deed(a *health.Actor) string {
 }
 
 // looked takes in the answer to a look.
-func (t *turn) looked(ref health.Ref, l health.Look, kernel []string) {
+func (t *turn) looked(ref health.Ref, l health.Look, kernel kernelSaid) {
 	g := t.guests[ref]
 	if g == nil {
 		return
 	}
-	if len(kernel) > 0 {
+	if len(kernel.own)+len(kernel.host) > 0 {
 		g.kernel = kernel
 	}
 	if l.Actor != nil {

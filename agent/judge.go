@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
+	"time"
 
 	"atalaya/agent/diagnose"
 	"atalaya/agent/health"
@@ -53,11 +54,14 @@ func (t *turn) judge(g *guest, before health.State) health.Verdict {
 	return now.Verdict
 }
 
+// changeMatters is how long before a failure a change may have caused it.
+const changeMatters = time.Hour
+
 // facts are what is known of the case: its symptom as it was when that was confirmed, because what a probe meets while we
 // restart its container is our own doing.
 func (t *turn) facts(g *guest, c *health.Case) (diagnose.Facts, failure) {
 	f := diagnose.Facts{Failure: diagnose.Died, Sighting: g.sight, Faults: g.state.Host.Faults, Actor: g.state.Actor,
-		Closed: g.state.Host.Closed, Going: g.state.Host.Going, Log: g.engineLog, Siblings: t.siblings(g), Kernel: g.kernel, Cgroup: g.memory,
+		Closed: g.state.Host.Closed, Going: g.state.Host.Going, Log: g.engineLog, Siblings: t.siblings(g), Kernel: g.kernel.own, Host: g.kernel.host, Cgroup: g.memory,
 		Files: map[diagnose.Fact]string{diagnose.FactKernel: "before/kernel.log"}}
 	if len(f.Faults) > 0 { // what is missing is a link
 		f.Files[diagnose.FactHost] = "before/network-host.txt"
@@ -66,6 +70,9 @@ func (t *turn) facts(g *guest, c *health.Case) (diagnose.Facts, failure) {
 		f.Failure, f.Inside = diagnose.Sick, c.Inside
 		f.Probe = health.Signal{Probe: c.Probe, Outcome: health.Fail, Detail: c.Detail}
 		f.Files[diagnose.FactProbe] = path.Join("before", probeFile(c.Probe))
+	}
+	if ago := c.Since.Sub(g.changed); !g.changed.IsZero() && ago < changeMatters {
+		f.Changes = append(f.Changes, diagnose.Change{Layer: diagnose.Guest, What: "its configuration was changed at " + t.clock.wall(g.changed).Format(time.RFC3339)})
 	}
 	of := failure{Inside: f.Inside}
 	for _, tr := range g.tried {

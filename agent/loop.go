@@ -92,6 +92,9 @@ func (t *turn) step(g *guest, o health.Observation) {
 	if !next.Same(before) {
 		t.dirty[g] = true
 	}
+	if before.Config != "" && next.Config != before.Config {
+		g.changed = t.at
+	}
 	if in := next.Incident; in != nil && before.Incident != nil && *in != *before.Incident { // alerts bring the rest
 		t.batch.Incidents = append(t.batch.Incidents, *in)
 	}

@@ -32,9 +32,10 @@ func KernelLog() []Item {
 // recentBytes is how much of the end of the kernel's log is searched for what has just happened.
 const recentBytes = 32 << 10
 
-// KernelLines gives the lines of the end of the kernel's log that name a cgroup, are from a life of its container's init,
-// and not older than since; oldest first. Nothing is known where the log cannot be read.
-func KernelLines(init health.Process, cgroup string, since time.Time) []string {
+// KernelSaid gives what the kernel's log holds from a life of a container's init on, and not older than since: the lines that
+// name its cgroup, and those that name no container, which are of the host as a whole; oldest first. Nothing is known where
+// the log cannot be read.
+func KernelSaid(init health.Process, cgroup string, since time.Time) (own, host []string) {
 	buf := make([]byte, recentBytes)
 	n, err := unix.Klogctl(syslogReadAll, buf)
 	var ts unix.Timespec
@@ -42,25 +43,29 @@ func KernelLines(init health.Process, cgroup string, since time.Time) []string {
 		err = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // near enough to printk's own clock
 	}
 	if err != nil {
-		return nil
+		return nil, nil
 	}
 	const slack = 1 // of the clocks, in seconds
 	from := (time.Duration(ts.Nano()) - time.Since(since)).Seconds()
 	return kernelLines(string(buf[:n]), max(from, float64(init.Start)/100)-slack, cgroup)
 }
 
-// kernelLines picks the lines "<6>[  123.456789] text" that name something and are not older than some seconds after boot.
-func kernelLines(text string, since float64, name string) []string {
-	var out []string
+// kernelLines picks the lines "<6>[  123.456789] text" that are not older than some seconds after boot, and tells those that
+// name a cgroup from those that are about none.
+func kernelLines(text string, since float64, cgroup string) (own, host []string) {
 	for line := range strings.Lines(text) {
 		_, rest, ok := strings.Cut(line, "[")
 		stamp, _, closed := strings.Cut(rest, "]")
 		at, err := strconv.ParseFloat(strings.TrimSpace(stamp), 64)
-		if ok && closed && err == nil && at >= since && strings.Contains(line, name) {
-			out = append(out, strings.TrimSpace(line))
+		switch {
+		case !ok || !closed || err != nil || at < since:
+		case cgroup != "" && strings.Contains(line, cgroup):
+			own = append(own, strings.TrimSpace(line))
+		case !strings.Contains(line, "memcg") && !strings.Contains(line, "emory cgroup"): // another container's
+			host = append(host, strings.TrimSpace(line))
 		}
 	}
-	return out
+	return own, host
 }
 
 func readKernelLog() ([]byte, error) {

@@ -64,10 +64,16 @@ func TestKernelLines(t *testing.T) {
 <6>[  121.500000] oom-kill:constraint=CONSTRAINT_MEMCG,task_memcg=/lxc.payload.web1/system.slice,task=new,pid=3
 <3>[ nonsense] /lxc.payload.web1
 no stamp /lxc.payload.web1
+<3>[   99.000000] I/O error, dev sdb, sector 1 op 0x0:(READ), long ago
+<3>[  122.000000] I/O error, dev sdb, sector 2 op 0x0:(READ)
+<6>[  123.000000] Memory cgroup out of memory: Killed process 2 (other)
 `
-	got := kernelLines(log, 100, "/lxc.payload.web1")
-	if len(got) != 1 || !strings.Contains(got[0], "task=new") {
-		t.Errorf("%q", got)
+	own, host := kernelLines(log, 100, "/lxc.payload.web1")
+	if len(own) != 1 || !strings.Contains(own[0], "task=new") {
+		t.Errorf("its own: %q", own)
+	}
+	if len(host) != 1 || !strings.Contains(host[0], "sector 2") {
+		t.Errorf("of the host: %q", host)
 	}
 	for text, want := range map[string]string{
 		"0::/lxc.payload.web1\n":                                         "/lxc.payload.web1",
