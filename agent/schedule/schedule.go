@@ -1,6 +1,8 @@
-// Package schedule runs named jobs at the times that people write in crontabs.
+// Package schedule knows the times that people write in crontabs, also where the clocks change: it tells when maintenance
+// windows are open, and when the jobs of containers are due, which the decision loop then orders. The agent's own jobs it
+// runs itself.
 //
-// A job never overlaps with itself: while one run lasts, its further times are skipped and logged. A panic ends the run,
+// Of those, a job never overlaps with itself: while one run lasts, its further times are skipped and logged. A panic ends the run,
 // not the agent. It remembers nothing over a restart and catches up nothing: a job that must not be missed asks for its
 // own need when it runs. It is the only importer of cron.
 package schedule
@@ -43,7 +45,7 @@ func New(log *slog.Logger, r prometheus.Registerer, jobs ...Job) (*Schedule, err
 		if _, twice := s.jobs[j.Name]; twice || j.Name == "" || j.Do == nil || j.Spec.next == nil {
 			return nil, fmt.Errorf("schedule job %q: it needs a name of its own, a schedule and something to do", j.Name)
 		}
-		j.Spec = j.Spec.jittered(j.Seed+"/"+j.Name, j.Jitter)
+		j.Spec = j.Spec.Jittered(j.Seed+"/"+j.Name, j.Jitter)
 		s.jobs[j.Name] = j
 	}
 	return s, nil

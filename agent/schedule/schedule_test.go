@@ -40,7 +40,7 @@ func TestNext(t *testing.T) {
 		{"30 3 * * mon", time.UTC, "2026-11-30T03:30:00Z"},
 		{"*/15 * * * *", time.UTC, "2026-11-24T04:00:00Z"},
 		{"0 5 * * *", madrid, "2026-11-24T04:00:00Z"},
-		{"30 2 28 3 *", madrid, "2028-03-28T00:30:00Z"}, // on 28 March 2027 summer time skips this hour
+		{"30 2 28 3 *", madrid, "2027-03-28T01:00:00Z"}, // summer time skips this hour: at the change
 		{"@daily", time.UTC, "2026-11-25T00:00:00Z"},
 		{"@every 90m", time.UTC, "2026-11-24T05:20:00Z"},
 	} {
