@@ -35,6 +35,7 @@ test: ## run every test, those on real containers too (root or sudo; as a user t
 	$(GO) vet ./...
 	$(GO) test -race -p 1 -timeout 15m $$($(GO) list ./... | grep -v '/cmd/atalaya-lab')
 	$(GO) test -p 1 -timeout 15m ./cmd/atalaya-lab/...
+	$(GO) test -v -run '^TestStepProperties$$' ./agent/health -rapid.checks 10000
 
 bench: build ## measure the agent beside the floor program, on 50 and 200 containers (root or sudo)
 	@$(PACKAGES) bench
@@ -54,8 +55,9 @@ $(LINT_DIR)/golangci-lint:
 		GOFLAGS= GOBIN=$(LINT_DIR) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(LINT_VERSION); \
 	fi
 
-fuzz: ## run every fuzz test for FUZZTIME (20s), and 100,000 random timelines
-	$(GO) test -timeout 30m -run 'Properties' ./agent/health -rapid.checks 100000
+fuzz: build ## run every fuzz test for FUZZTIME (20s), 100,000 random timelines, and the wrong edits of the core
+	$(GO) test -v -timeout 60m -run 'Properties' ./agent/health -rapid.checks 100000
+	bin/atalaya-lab edits
 	@for pkg in $$($(GO) list ./...); do \
 		for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
 			echo "$$pkg $$f"; \

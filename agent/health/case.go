@@ -156,7 +156,10 @@ func (m *machine) settled() {
 // up is well again.
 func (m *machine) up() {
 	if m.s.Phase == Settling && m.s.Incident != nil && m.s.Flap.On { // told when it is steady
-		m.s.Why, m.s.Due = m.flapping(), m.at.Add(flapEvery)
+		m.s.Why = m.flapping()
+		if !m.s.Due.After(m.at) {
+			m.s.Due = m.at.Add(flapEvery)
+		}
 		return
 	}
 	if m.s.Case != nil {

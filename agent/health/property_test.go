@@ -22,17 +22,21 @@ type world struct {
 	doomed   bool // starts do not work
 	record   bool // the engine has it on record that somebody stopped it
 	seq      uint64
+	rolled   uint64
+	sick     bool // its probes fail
+	lock     *Lock
 	open     bool
 	parent   bool     // what is open was not told, as it belongs to an event of the host
 	hostwide string   // the event of the host that goes on
 	pending  []Action // looks and actions whose outcome has not come
 	starts   []time.Time
+	met      map[string]bool // phases and kinds of actions that it reached
 	moves    map[[2]Phase]int
 	example  map[[2]Phase]string // one of each move
 }
 
 func newWorld(p Policy) *world {
-	return &world{p: p, at: epoch, state: Running, pid: 100, moves: map[[2]Phase]int{}, example: map[[2]Phase]string{}}
+	return &world{p: p, at: epoch, state: Running, pid: 100, met: map[string]bool{}, moves: map[[2]Phase]int{}, example: map[[2]Phase]string{}}
 }
 
 // become changes what is true. A life that has ended never comes back: running again is another.
@@ -48,7 +52,7 @@ func (w *world) become(next RunState) {
 }
 
 func (w *world) truth() *Sighting {
-	g := &Sighting{Ref: Ref{Engine: "lxc", ID: "a"}, Name: "a", State: w.state, Autostart: Yes, At: w.at, Mark: "m"}
+	g := &Sighting{Ref: Ref{Engine: "lxc", ID: "a"}, Name: "a", State: w.state, Autostart: Yes, At: w.at, Mark: "m", Lock: copied(w.lock)}
 	if w.state == Stopped && w.record {
 		g.OnPurpose = "docker stop"
 	}
@@ -58,51 +62,49 @@ func (w *world) truth() *Sighting {
 	return g
 }
 
+// dice gives a number below n, each as likely as the others: what rapid draws prefers small ones.
+func (w *world) dice(t *rapid.T, n int, what string) int {
+	w.rolled++
+	x := rapid.Uint64().Draw(t, what) + w.rolled*0x9e3779b97f4a7c15 // splitmix64
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return int((x ^ x>>31) % uint64(n))
+}
+
+func oneOf[T any](w *world, t *rapid.T, what string, from ...T) T {
+	return from[w.dice(t, len(from), what)]
+}
+
 // event makes one random thing happen.
 func (w *world) event(t *rapid.T) Observation {
-	w.at = w.at.Add(time.Duration(rapid.SampledFrom([]int{0, 1, 20, 300, 1000, 5000, 10000, 60000, 2000000}).Draw(t, "ms")) * time.Millisecond)
+	w.at = w.at.Add(time.Duration(oneOf(w, t, "ms", 0, 1, 20, 300, 1000, 5000, 10000, 10000, 60000, 2000000)) * time.Millisecond)
 	o := Observation{Room: Room{Start: true, Restart: true}}
-	if rapid.IntRange(0, 9).Draw(t, "room") == 0 {
+	if w.dice(t, 12, "room") == 0 {
 		o.Room = Room{Why: "full"}
 	}
-	if rapid.IntRange(0, 15).Draw(t, "hostwide") == 0 {
-		w.hostwide = rapid.SampledFrom([]string{"", "h1", "h2"}).Draw(t, "event of the host")
+	if w.dice(t, 25, "hostwide") == 0 {
+		w.hostwide = oneOf(w, t, "event of the host", "", "", "h1", "h2")
 	}
 	o.Room.Event = w.hostwide
-	switch k := rapid.IntRange(0, 19).Draw(t, "event"); {
-	case k < 8 && len(w.pending) > 0: // an outcome comes
-		i := rapid.IntRange(0, len(w.pending)-1).Draw(t, "which")
+	switch k := w.dice(t, 24, "event"); {
+	case k < 10 && len(w.pending) > 0: // an outcome comes
+		i := w.dice(t, len(w.pending), "which")
 		a := w.pending[i]
 		w.pending = slices.Delete(w.pending, i, i+1)
 		w.outcome(t, a, &o)
-	case k < 9:
+	case k < 11:
 		o.Sight = w.truth()
-	case k < 10 || k < 11 && !w.doomed: // the world changes
-		next := rapid.SampledFrom([]RunState{Running, Running, Running, Stopped, Stopped, Paused, Busy, Broken, Missing}).Draw(t, "state")
-		if !w.dead && next == Stopped {
-			o.Death = &Death{Init: Process{PID: w.pid, Start: 1}}
-		}
-		w.record = next == Stopped && rapid.IntRange(0, 3).Draw(t, "on record") == 0
-		w.become(next)
-	case k < 15:
-		w.seq++
-		o.Signal = &Signal{Probe: rapid.SampledFrom([]string{"web", "slow"}).Draw(t, "probe"), Seq: w.seq,
-			Outcome: rapid.SampledFrom([]Outcome{Pass, Fail, Fail, Unsure}).Draw(t, "outcome")}
-	case k == 15:
-		o.Order = &Order{Kind: rapid.SampledFrom([]OrderKind{OrderWant, OrderUnwant, OrderHold, OrderRelease}).Draw(t, "order"),
-			Until: w.at.Add(time.Minute), By: "root"}
-	case k == 16:
-		o.Host = &HostWord{}
-		switch rapid.IntRange(0, 4).Draw(t, "word") {
-		case 0, 1:
-			o.Host = &HostWord{Closed: "going down", Going: true, Faults: []string{"bridge"}}
-		case 2:
-			o.Host = &HostWord{Faults: []string{"bridge"}}
-		case 3:
-			o.Host = &HostWord{Root: "db, which fails"}
-		}
-	case k == 17:
-		o.Birth = &Birth{Boot: rapid.SampledFrom([]string{"b1", "b1", "b2"}).Draw(t, "boot"), Orderly: rapid.Bool().Draw(t, "orderly")}
+	case k < 12:
+		w.changes(t, &o)
+	case k < 18:
+		w.signals(t, &o)
+	case k == 18:
+		o.Order = &Order{Kind: oneOf(w, t, "order", OrderWant, OrderWant, OrderUnwant, OrderHold, OrderRelease), Until: w.at.Add(time.Minute), By: "root"}
+	case k == 19:
+		o.Host = oneOf(w, t, "word", &HostWord{}, &HostWord{}, &HostWord{Closed: "going down", Going: true, Faults: []string{"bridge"}},
+			&HostWord{Faults: []string{"bridge"}}, &HostWord{Root: "db, which fails"})
+	case k == 20 && w.dice(t, 3, "reborn") == 0:
+		o.Birth = &Birth{Boot: oneOf(w, t, "boot", "b1", "b1", "b2"), Orderly: w.dice(t, 2, "orderly") == 0}
 		w.pending = nil
 	default: // time passes, to the wake if there is one
 		if !w.s.Wake.IsZero() && w.s.Wake.After(w.at) {
@@ -113,21 +115,52 @@ func (w *world) event(t *rapid.T) Observation {
 	return o
 }
 
+// changes has the world change: the container, or who is at it.
+func (w *world) changes(t *rapid.T, o *Observation) {
+	if w.dice(t, 3, "lock") == 0 {
+		w.lock = oneOf(w, t, "operation", nil, nil, &Lock{Operation: "backup", Holder: Process{PID: 7}}, &Lock{Operation: "snapshot", Dead: true})
+	}
+	next := oneOf(w, t, "state", Running, Running, Running, Stopped, Stopped, Stopped, Paused, Busy, Broken, Missing)
+	if w.doomed && next == Running {
+		next = Stopped
+	}
+	if !w.dead && next == Stopped {
+		o.Death = &Death{Init: Process{PID: w.pid, Start: 1}}
+	}
+	w.record = next == Stopped && w.dice(t, 5, "on record") == 0
+	w.become(next)
+}
+
+// signals has a probe say something: it is sick for a while, and well for a while.
+func (w *world) signals(t *rapid.T, o *Observation) {
+	if w.dice(t, 8, "turn") == 0 {
+		w.sick = !w.sick
+	}
+	w.seq++
+	o.Signal = &Signal{Probe: oneOf(w, t, "probe", "web", "web", "web", "slow"), Seq: w.seq, Outcome: Pass}
+	switch d := w.dice(t, 8, "outcome"); {
+	case d == 0:
+		o.Signal.Outcome = Unsure
+	case w.sick:
+		o.Signal.Outcome = Fail
+	}
+}
+
 func (w *world) outcome(t *rapid.T, a Action, o *Observation) {
 	if a.Kind == DoLook {
 		o.Look = &Look{Seq: a.Look, Sighting: w.truth()}
-		switch rapid.IntRange(0, 15).Draw(t, "answer") {
+		switch w.dice(t, 16, "answer") {
 		case 0:
 			o.Look.Sighting = nil
 		case 1:
-			o.Look.Actor = &Actor{Verb: rapid.SampledFrom([]Verb{VerbStop, VerbSnapshot}).Draw(t, "verb"), UID: 1}
+			o.Look.Actor = &Actor{Verb: oneOf(w, t, "verb", VerbStop, VerbSnapshot), UID: 1}
 		case 2:
 			o.Look.Inside = Pass
 		}
 		return
 	}
 	o.Done = &Done{Attempt: a.Attempt, Verb: VerbStart}
-	works := !w.doomed && rapid.IntRange(0, 2).Draw(t, "works") > 0
+	works := !w.doomed && w.dice(t, 3, "works") > 0
 	if a.Kind == DoRestart {
 		o.Done.Verb = VerbStop
 		if works && w.state == Running {
@@ -170,7 +203,9 @@ func (w *world) step(t *rapid.T, o Observation) {
 		}
 	}
 	w.s = s
+	w.met["phase "+string(s.Phase)] = true
 	for _, a := range acts {
+		w.met["action "+string(a.Kind)] = true
 		w.action(t, before, a, o)
 	}
 	w.live(t)
@@ -227,6 +262,8 @@ func (w *world) attempt(t *rapid.T, before State, a Action, o Observation) {
 	switch {
 	case w.s.Hold != nil:
 		t.Fatalf("%s on hold", a.Kind)
+	case w.s.Lock != nil && !w.s.Lock.Dead:
+		t.Fatalf("%s while a lock is held", a.Kind)
 	case w.s.Host.Root != "":
 		t.Fatalf("%s while what it depends on fails", a.Kind)
 	case a.Kind == DoRestart && len(w.s.Host.Faults) > 0:
@@ -278,19 +315,28 @@ func sameJSON(a, b any) bool {
 }
 
 func TestStepProperties(t *testing.T) {
-	moves, example := map[[2]Phase]int{}, map[[2]Phase]string{}
+	moves, example, met := map[[2]Phase]int{}, map[[2]Phase]string{}, map[string]int{}
+	all := 0
 	rapid.Check(t, func(t *rapid.T) {
 		p := testPolicy()
-		p.Mode = rapid.SampledFrom([]Mode{ModeHeal, ModeHeal, ModeHeal, ModeAlert, ModeObserve}).Draw(t, "mode")
-		p.Attempts = rapid.IntRange(1, 3).Draw(t, "attempts")
-		p.FlapHigh = rapid.SampledFrom([]float64{0, 10, 30}).Draw(t, "flap")
-		p.FlapLow = p.FlapHigh / 2
 		w := newWorld(p)
-		w.doomed = rapid.IntRange(0, 2).Draw(t, "doomed") == 0
-		for range rapid.IntRange(1, 120).Draw(t, "length") {
+		p.Mode = oneOf(w, t, "mode", ModeHeal, ModeHeal, ModeHeal, ModeHeal, ModeAlert, ModeObserve)
+		p.Attempts = 1 + w.dice(t, 3, "attempts")
+		p.FlapHigh = oneOf(w, t, "flap", 0., 10, 30, 60)
+		p.FlapLow = p.FlapHigh / 2
+		w.p, w.doomed = p, w.dice(t, 4, "doomed") == 0
+		for range 10 + w.dice(t, 140, "length") {
 			w.step(t, w.event(t))
 		}
+		if w.dice(t, 10, "removed") == 0 {
+			w.state = Removed
+			w.step(t, Observation{At: w.at, Sight: w.truth()})
+		}
 		w.recovers(t)
+		all++
+		for what := range w.met {
+			met[what]++
+		}
 		for k, n := range w.moves {
 			moves[k] += n
 		}
@@ -306,13 +352,31 @@ func TestStepProperties(t *testing.T) {
 	}
 	inDiagram := told(t)
 	for k, n := range moves {
-		if k[0] != k[1] && len(inDiagram[k]) == 0 {
+		if k[0] != k[1] && k[1] != Gone && len(inDiagram[k]) == 0 { // what is removed is gone, wherever it stood
 			t.Errorf("%d times a random timeline went from %s to %s, which no timeline in testdata tells and the diagram lacks; one was in\n%s", n, k[0], k[1], example[k])
 		}
 	}
+	if reached[Gone] == 0 {
+		t.Error("no random timeline ended with its container")
+	}
+	shares(t, met, all)
+}
+
+// shares prints how many of the timelines reached each phase and each kind of action, and wants at least one in a hundred:
+// what is never reached is not tested.
+func shares(t *testing.T, met map[string]int, all int) {
+	want := []string{}
 	for _, ph := range Phases() {
-		if ph != Gone && reached[ph] == 0 {
-			t.Errorf("no random timeline reached phase %q", ph)
+		want = append(want, "phase "+string(ph))
+	}
+	for _, k := range []ActionKind{DoLook, DoCapture, DoStart, DoRestart, DoOpen, DoUpdate, DoEscalate, DoResolve, DoTell, DoWarn, DoDrop} {
+		want = append(want, "action "+string(k))
+	}
+	for _, what := range want {
+		share := 100 * float64(met[what]) / float64(max(all, 1))
+		t.Logf("%5.1f %% of %d random timelines reach %s", share, all, what)
+		if share < 1 && all >= 1000 {
+			t.Errorf("only %.2f %% of the random timelines reach %s", share, what)
 		}
 	}
 }
@@ -324,6 +388,7 @@ func (w *world) recovers(t *rapid.T) {
 		return
 	}
 	room := Room{Start: true, Restart: true}
+	w.lock, w.record = nil, false
 	w.step(t, Observation{At: w.at, Host: &HostWord{}, Room: room})
 	w.step(t, Observation{At: w.at, Order: &Order{Kind: OrderWant, By: "root"}, Room: room})
 	w.step(t, Observation{At: w.at, Order: &Order{Kind: OrderRelease, By: "root"}, Room: room})
