@@ -17,6 +17,7 @@ const (
 	DoResolve  ActionKind = "resolve"  //
 	DoTell     ActionKind = "tell"     // a notice without an incident
 	DoWarn     ActionKind = "warn"     // one that a person should see to
+	DoJob      ActionKind = "job"      // a scheduled backup or stop
 	DoDrop     ActionKind = "drop"     // the case came to nothing: throw its evidence away
 )
 
@@ -29,6 +30,8 @@ type Action struct {
 	After    bool       `json:"after,omitempty"`   // capture: the second round
 	Hard     bool       `json:"hard,omitempty"`    // restart: kill instead of asking
 	First    []Verb     `json:"first,omitempty"`   // start: cures to be tried before it, where the engine has them
+	Job      string     `json:"job,omitempty"`     // job: the schedule's name
+	Verb     Verb       `json:"verb,omitempty"`    // job: what is to be done
 	Case     string     `json:"case,omitempty"`    // the incident's id, open or not
 	Reason   string     `json:"reason,omitempty"`
 	Incident *Incident  `json:"incident,omitempty"` // open, update, escalate, resolve: as it is with this action
@@ -40,13 +43,20 @@ func (a Action) String() string {
 	if a.Attempt > 0 {
 		s += fmt.Sprintf("#%d", a.Attempt)
 	}
+	if a.Incident != nil && a.Incident.Kind != "" {
+		s += "-" + a.Incident.Kind
+	}
 	switch {
+	case a.Kind == DoOpen && a.Incident != nil && a.Incident.Window != "":
+		s += "(untold)"
 	case a.After:
 		s += "(after)"
 	case a.Hard:
 		s += "(hard)"
 	case a.Kind == DoResolve && a.Incident != nil:
 		s += "(" + a.Incident.How + ")"
+	case a.Kind == DoJob:
+		s = string(a.Kind) + "(" + string(a.Verb) + ")"
 	case len(a.First) > 0:
 		s += fmt.Sprint(a.First)
 	case a.Kind == DoTell, a.Kind == DoWarn:

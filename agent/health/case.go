@@ -3,6 +3,7 @@ package health
 import (
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"strings"
 	"time"
 )
@@ -18,9 +19,17 @@ func (m *machine) suspect(kind CaseKind, sure bool, probe, what string) {
 		c.Begun = m.at
 	}
 	c.Ordered = c.Ordered && !sure // what dies after it was started is a failure
+	c.fails()
 	c.Kind, c.Sure, c.Probe, c.What, c.Asked = kind, c.Sure || sure, probe, what, 0
 	m.enter(Checking, what)
 	m.ask()
+}
+
+// fails makes a failure of what a schedule wanted and nothing was wrong with.
+func (c *Case) fails() {
+	if c.Kind == CasePlan || c.Plan != nil {
+		c.Kind, c.Ordered, c.Plan = CaseDown, false, nil
+	}
 }
 
 // newID makes the id of a case: its time, for people and for sorting, and a hash of whose it is.
@@ -49,22 +58,12 @@ func (m *machine) open() {
 		return
 	}
 	c.Open = true
-	m.s.Incident = &Incident{ID: c.ID, Ref: m.s.Ref, Name: m.s.Name, Reason: c.What, Opened: c.Since, Confirmed: c.Confirmed, Parent: m.room.Event, Attempts: c.Tried}
+	m.s.Incident = &Incident{ID: c.ID, Ref: m.s.Ref, Name: m.s.Name, Reason: c.What, Opened: c.Since, Confirmed: c.Confirmed, Parent: m.room.Event,
+		Window: m.s.Host.Window.Name, Attempts: c.Tried}
 	if c.Tried > 0 {
 		m.s.Incident.LastErr, m.s.Incident.Cause = last.Err, last.Cause
 	}
 	m.do(Action{Kind: DoOpen, Case: c.ID, Attempt: c.Tried, Reason: c.What, Incident: copied(m.s.Incident)})
-}
-
-// letOut has an incident told by itself that belonged to an event of the host, which is over.
-func (m *machine) letOut() {
-	if in := m.s.Incident; in != nil && in.Parent != "" && m.room.Event != in.Parent {
-		in.Parent = m.room.Event
-		m.do(Action{Kind: DoOpen, Case: in.ID, Attempt: m.s.Case.Tried, Reason: in.Reason, Incident: copied(in)})
-		if in.Escalated {
-			m.do(Action{Kind: DoEscalate, Case: in.ID, Reason: m.s.Why, Incident: copied(in)})
-		}
-	}
 }
 
 // gist is what stays the same of a message when the same failure happens again: not the names in quotes, nor numbers.
@@ -103,6 +102,7 @@ func (m *machine) alert(why string, barred bool) {
 // rest lets go of a container that is not to be touched. Off ends its case: it is as somebody wants it. Deferred keeps
 // it: when the reason is gone, it is looked at again.
 func (m *machine) rest(ph Phase, why string) {
+	m.jobPutOff(ph)
 	if ph == Off || ph == New {
 		fresh := m.onRecord() && m.s.Case != nil && m.s.ToldOff != m.s.OnPurpose
 		if ph == Off && (m.news || fresh) && m.s.Incident == nil {
@@ -203,6 +203,9 @@ func (m *machine) endCase(how string) {
 	c := m.s.Case
 	if c == nil {
 		return
+	}
+	if c.Plan != nil && m.s.Incident == nil { // it was no failure, and took nothing of the budget
+		m.s.Attempts = slices.Clip(m.s.Attempts[:max(0, len(m.s.Attempts)-c.Tried)])
 	}
 	if in := m.s.Incident; in != nil {
 		in.Resolved, in.How, in.Attempts = m.at, how, c.Tried

@@ -26,8 +26,10 @@ func (m *machine) barrier() (Phase, string) {
 	switch {
 	case want == No:
 		return Off, "not wanted: " + proof
-	case !s.Ran && s.Want != Yes:
+	case !s.Ran && s.Want != Yes && s.Plan.Want != Yes:
 		return New, "not seen running here yet: 'atalaya want' starts it"
+	case m.inWindow():
+		return Deferred, m.windowWhy()
 	case s.Host.Root != "" && (s.RunState != Running || s.Case != nil):
 		return Deferred, "it depends on " + s.Host.Root
 	case len(s.Host.Faults) > 0 && s.RunState == Running && s.Case != nil: // what has died is tried all the same: links may be made by a start
@@ -38,7 +40,7 @@ func (m *machine) barrier() (Phase, string) {
 		return Alerted, "it is left to another supervisor: " + s.Supervisor
 	case want == Maybe:
 		return Alerted, "nothing says that it should be running: " + proof
-	case s.Absent && s.Want != Yes:
+	case s.Absent && s.Want != Yes && s.Plan.Want != Yes:
 		return Alerted, "it stopped while no agent was watching; whether on purpose is not known"
 	case m.p.Mode != ModeHeal:
 		return Alerted, fmt.Sprintf("mode is %q: only watched", m.p.Mode)
@@ -54,6 +56,8 @@ func (m *machine) handsOff() string {
 		return m.held()
 	case s.Host.Closed != "":
 		return s.Host.Closed
+	case m.working() != "":
+		return m.working()
 	case s.RunState == Paused, s.RunState == Busy, s.Lock != nil && !s.Lock.Dead:
 		return m.held()
 	}
@@ -64,13 +68,18 @@ func (m *machine) handsOff() string {
 func (m *machine) onRecord() bool { return m.s.OnPurpose != "" && !m.s.Overruled }
 
 // Intended says whether the container should be running, and how we know. A person's word counts before the
-// configuration, and that before the engine's autostart.
+// configuration, and that before the engine's autostart. What a schedule did last counts as a person's later word would,
+// but for one: what a person does not want, no schedule starts.
 func Intended(p Policy, s State) Intent {
 	switch {
-	case s.Want == Yes:
-		return Intent{Yes, "atalaya want, by " + s.WantBy}
 	case s.Want == No:
 		return Intent{No, "atalaya unwant, by " + s.WantBy}
+	case s.Plan.Want == No:
+		return Intent{No, fmt.Sprintf("stopped by schedule %q, until one starts it", s.Plan.By)}
+	case s.Want == Yes:
+		return Intent{Yes, "atalaya want, by " + s.WantBy}
+	case s.Plan.Want == Yes:
+		return Intent{Yes, fmt.Sprintf("started by schedule %q", s.Plan.By)}
 	case p.Want != Maybe:
 		return Intent{p.Want, "want: " + string(p.Want) + ", in the configuration"}
 	case s.Autostart == Yes:
@@ -107,6 +116,8 @@ func (m *machine) down() {
 		m.attempt(VerbStart)
 	case Alerted:
 		m.alert(why, true)
+	case Deferred:
+		m.shelve(why)
 	default:
 		m.rest(ph, why)
 	}
@@ -121,6 +132,8 @@ func (m *machine) sick(inside Outcome) {
 	m.s.Case.Inside = inside
 	ph, why := m.barrier()
 	switch {
+	case ph == Deferred:
+		m.shelve(why)
 	case ph != "" && ph != Alerted:
 		m.rest(ph, why)
 	case ph == Alerted:

@@ -60,7 +60,9 @@ func cause(words []string) string {
 		return "time"
 	case "host":
 		return "host"
-	case "want", "unwant", "hold", "release":
+	case "job", "ended":
+		return "schedule"
+	case "want", "unwant", "hold", "release", "window":
 		return w
 	case "reborn", "rebooted":
 		return "new agent"

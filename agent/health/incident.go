@@ -13,6 +13,8 @@ type Incident struct {
 	Resolved  time.Time `json:"resolved,omitzero"`
 	How       string    `json:"how,omitempty"`    // "recovered by us in 74 ms", "recovered by itself", "removed"
 	Parent    string    `json:"parent,omitempty"` // the event of the whole host that it belongs to, which was told instead of it
+	Kind      string    `json:"kind,omitempty"`   // KindBackup; empty: the container fails
+	Window    string    `json:"window,omitempty"` // the maintenance window in which it began and that is still open: it is not told before that ends
 	Attempts  int       `json:"attempts"`
 	Escalated bool      `json:"escalated,omitempty"`
 	LastErr   string    `json:"last_err,omitempty"` // the engine's words for the latest failed attempt

@@ -94,9 +94,10 @@ func (m *machine) stale() bool { return m.s.Init.PID == 0 && m.s.Dead.PID != 0 &
 // replaced ends what is known of a container whose id now belongs to another. Orders of people are for the name, and stay.
 func (m *machine) replaced() {
 	m.endCase("it was removed, and another was created under its id")
+	m.backupResolved("it was removed, and another was created under its id")
 	old := m.s
 	m.s = State{Ref: old.Ref, Name: old.Name, Last: old.Last, LookSeq: old.LookSeq, Boot: old.Boot, Host: old.Host,
-		Want: old.Want, WantBy: old.WantBy, Hold: old.Hold}
+		Want: old.Want, WantBy: old.WantBy, Hold: old.Hold, Jobs: Jobs{Heard: old.Jobs.Heard}}
 	m.enter(New, "created anew under an old id")
 }
 
@@ -106,13 +107,17 @@ const removedWhy = "its definition was removed"
 // gone ends everything. What was told is resolved: nobody will look at it any more.
 func (m *machine) gone(why string) {
 	m.endCase(why)
+	m.backupResolved(why)
 	m.enter(Gone, why)
-	m.s.Looking = nil
+	m.s.Looking, m.s.Jobs = nil, Jobs{}
 }
 
 func (m *machine) hostSays(w HostWord) {
 	old := m.s.Host
 	m.s.Host = w
+	if m.inWindow() && old.Window.Name == "" {
+		m.windowOpens()
+	}
 	if len(w.Faults) < len(old.Faults) {
 		m.hope("gone: " + strings.Join(missingFrom(old.Faults, w.Faults), ", "))
 	}
@@ -138,14 +143,8 @@ func missingFrom(old, now []string) []string {
 func (m *machine) order(o Order) {
 	switch o.Kind {
 	case OrderWant:
-		m.s.Want, m.s.WantBy, m.s.Actor, m.s.Absent, m.s.Overruled = Yes, o.By, nil, false, m.s.RunState != Running
-		m.s.Granted = m.s.RunState == Stopped // a person's word is worth an attempt of its own
-		m.hope("wanted, by " + o.By)
-		fresh := m.s.Case == nil
-		m.reconsider()
-		if fresh && m.s.Case != nil {
-			m.s.Case.Ordered = true
-		}
+		m.s.Want, m.s.WantBy, m.s.Plan = Yes, o.By, Plan{}
+		m.wantedNow("wanted, by " + o.By)
 	case OrderUnwant:
 		m.s.Want, m.s.WantBy = No, o.By
 		m.reconsider()
@@ -167,6 +166,7 @@ func (m *machine) order(o Order) {
 func (m *machine) birth(b Birth) {
 	rebooted := m.s.Boot != "" && m.s.Boot != b.Boot
 	unanswered := m.s.Looking != nil
+	m.jobBorn()
 	m.s.Boot = b.Boot
 	m.s.Looking = nil
 	m.doubtsEnd()

@@ -142,6 +142,9 @@ func (m *machine) failed(why string) {
 	if m.s.RunState == Stopped {
 		m.s.Case.Kind = CaseDown
 	}
+	if m.planFailed(a.Err) {
+		return
+	}
 	m.open()
 	m.do(Action{Kind: DoCapture, Attempt: a.N, Case: m.s.Case.ID, After: true})
 	if m.s.Retry > 0 || len(m.s.Attempts) >= m.p.Attempts {
@@ -158,6 +161,7 @@ func (m *machine) timers() {
 		s.Hold = nil
 		m.reconsider()
 	}
+	m.windowOver()
 	m.lockOld()
 	if s.Phase == Deferred && s.Supervisor != "" && m.patienceOver() {
 		m.reconsider()
@@ -172,6 +176,10 @@ func (m *machine) timers() {
 	m.phaseTimers()
 	if m.openLate() {
 		m.open()
+	}
+	if s.Phase != Gone {
+		m.jobs()
+		m.backups()
 	}
 	m.letOut()
 }
@@ -235,7 +243,7 @@ func (m *machine) probesSilent() bool {
 }
 
 func (m *machine) hasRoom() bool {
-	if m.s.Case != nil && m.s.Case.Kind == CaseSick {
+	if m.s.Case != nil && m.s.Case.Kind != CaseDown {
 		return m.room.Restart
 	}
 	return m.room.Start
@@ -271,6 +279,14 @@ func (m *machine) wake() time.Time {
 	if s.Hold != nil {
 		at(s.Hold.Until)
 	}
+	if m.inWindow() {
+		at(s.Host.Window.Until)
+	}
+	if in := s.Incident; in != nil && in.Window != "" && !m.inWindow() && s.Phase == Checking {
+		at(s.Case.Begun.Add(m.p.OpenWithin))
+	}
+	m.jobsWake(at)
+	at(m.overdueAt())
 	if s.Lock != nil && !s.Locked.Told {
 		at(s.Locked.Since.Add(m.p.LockLimits.of(s.Locked.Operation)))
 	}

@@ -27,23 +27,24 @@ type Policy struct {
 	Mode         Mode                   `json:"mode"`
 	Want         Tri                    `json:"want,omitempty"` // from the configuration file; Maybe: by autostart
 	Probes       map[string]ProbePolicy `json:"probes,omitempty"`
-	Attempts     int                    `json:"attempts"`      // attempts within Window before it is exhausted; 1 or more
-	Window       time.Duration          `json:"window"`        //
-	Delays       []time.Duration        `json:"delays"`        // before attempt 2, 3, …; the last one repeats; jittered by up to a quarter
-	RetryMin     time.Duration          `json:"retry_min"`     // exhausted: first further attempt, then doubling
-	RetryMax     time.Duration          `json:"retry_max"`     //
-	Forget       time.Duration          `json:"forget"`        // so long healthy, and the budget is fresh again
-	LookWithin   time.Duration          `json:"look_within"`   // an answer later than this is asked for again
-	OpenWithin   time.Duration          `json:"open_within"`   // an incident opens with the first outcome, or after this
-	StartWithin  time.Duration          `json:"start_within"`  // an outcome later than this is taken as lost, and looked for
-	StopWithin   time.Duration          `json:"stop_within"`   // graceful part of a restart, before it kills
-	Repair       bool                   `json:"repair"`        // after a start that failed, the engine's own safe cure comes before the next
-	Unlock       bool                   `json:"unlock"`        // a lock whose holder is dead is broken before a start, where the engine has a command for that
-	LockLimits   LockLimits             `json:"lock_limits"`   // how old a lock may be until people are told
-	DeferFor     time.Duration          `json:"defer_for"`     // another supervisor on this host is given so long; below 0: for ever
-	FlapHigh     float64                `json:"flap_high"`     // percent of changes at which it flaps; 0: that is not judged
-	FlapLow      float64                `json:"flap_low"`      // percent below which it does no more
-	SettleWithin time.Duration          `json:"settle_within"` // without probes: running so long is recovered
+	Attempts     int                    `json:"attempts"`       // attempts within Window before it is exhausted; 1 or more
+	Window       time.Duration          `json:"window"`         //
+	Delays       []time.Duration        `json:"delays"`         // before attempt 2, 3, …; the last one repeats; jittered by up to a quarter
+	RetryMin     time.Duration          `json:"retry_min"`      // exhausted: first further attempt, then doubling
+	RetryMax     time.Duration          `json:"retry_max"`      //
+	Forget       time.Duration          `json:"forget"`         // so long healthy, and the budget is fresh again
+	LookWithin   time.Duration          `json:"look_within"`    // an answer later than this is asked for again
+	OpenWithin   time.Duration          `json:"open_within"`    // an incident opens with the first outcome, or after this
+	StartWithin  time.Duration          `json:"start_within"`   // an outcome later than this is taken as lost, and looked for
+	StopWithin   time.Duration          `json:"stop_within"`    // graceful part of a restart, before it kills
+	Repair       bool                   `json:"repair"`         // after a start that failed, the engine's own safe cure comes before the next
+	Unlock       bool                   `json:"unlock"`         // a lock whose holder is dead is broken before a start, where the engine has a command for that
+	LockLimits   LockLimits             `json:"lock_limits"`    // how old a lock may be until people are told
+	DeferFor     time.Duration          `json:"defer_for"`      // another supervisor on this host is given so long; below 0: for ever
+	FlapHigh     float64                `json:"flap_high"`      // percent of changes at which it flaps; 0: that is not judged
+	FlapLow      float64                `json:"flap_low"`       // percent below which it does no more
+	SettleWithin time.Duration          `json:"settle_within"`  // without probes: running so long is recovered
+	Jobs         map[string]JobPolicy   `json:"jobs,omitempty"` // by the name of the schedule
 }
 
 // A ProbePolicy is how the outcomes of one probe are judged.

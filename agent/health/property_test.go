@@ -28,6 +28,9 @@ type world struct {
 	open     bool
 	parent   bool     // what is open was not told, as it belongs to an event of the host
 	hostwide string   // the event of the host that goes on
+	backup   bool     // an incident about backups is open
+	shelved  bool     // that is not told, as a window is open
+	job      string   // the scheduled job that was ordered and not answered
 	pending  []Action // looks and actions whose outcome has not come
 	starts   []time.Time
 	met      map[string]bool // phases and kinds of actions that it reached
@@ -86,7 +89,10 @@ func (w *world) event(t *rapid.T) Observation {
 		w.hostwide = oneOf(w, t, "event of the host", "", "", "h1", "h2")
 	}
 	o.Room.Event = w.hostwide
-	switch k := w.dice(t, 24, "event"); {
+	if w.dice(t, 12, "backups") == 0 {
+		o.Room.Backups = "others are backed up"
+	}
+	switch k := w.dice(t, 25, "event"); {
 	case k < 10 && len(w.pending) > 0: // an outcome comes
 		i := w.dice(t, len(w.pending), "which")
 		a := w.pending[i]
@@ -102,10 +108,14 @@ func (w *world) event(t *rapid.T) Observation {
 		o.Order = &Order{Kind: oneOf(w, t, "order", OrderWant, OrderWant, OrderUnwant, OrderHold, OrderRelease), Until: w.at.Add(time.Minute), By: "root"}
 	case k == 19:
 		o.Host = oneOf(w, t, "word", &HostWord{}, &HostWord{}, &HostWord{Closed: "going down", Going: true, Faults: []string{"bridge"}},
-			&HostWord{Faults: []string{"bridge"}}, &HostWord{Root: "db, which fails"})
+			&HostWord{Faults: []string{"bridge"}}, &HostWord{Root: "db, which fails"}, &HostWord{Window: Window{Name: "w", Until: w.at.Add(time.Minute)}},
+			&HostWord{Window: Window{Name: "w", Until: w.at.Add(time.Hour)}})
 	case k == 20 && w.dice(t, 3, "reborn") == 0:
 		o.Birth = &Birth{Boot: oneOf(w, t, "boot", "b1", "b1", "b2"), Orderly: w.dice(t, 2, "orderly") == 0}
-		w.pending = nil
+		w.pending, w.job = nil, ""
+	case k == 21 && w.p.Jobs != nil:
+		o.Job = &Job{Name: oneOf(w, t, "job", "backup", "backup", "stop", "start", "restart"), Due: w.at, Until: w.at.Add(time.Hour),
+			Skip: oneOf(w, t, "skip", "", "", "", SkipMissed, SkipNew)}
 	default: // time passes, to the wake if there is one
 		if !w.s.Wake.IsZero() && w.s.Wake.After(w.at) {
 			w.at = w.s.Wake
@@ -159,6 +169,10 @@ func (w *world) outcome(t *rapid.T, a Action, o *Observation) {
 		}
 		return
 	}
+	if a.Kind == DoJob {
+		w.jobOutcome(t, a, o)
+		return
+	}
 	o.Done = &Done{Attempt: a.Attempt, Verb: VerbStart}
 	works := !w.doomed && w.dice(t, 3, "works") > 0
 	if a.Kind == DoRestart {
@@ -172,6 +186,18 @@ func (w *world) outcome(t *rapid.T, a Action, o *Observation) {
 	}
 	if !works {
 		o.Done.Err = "exit 1"
+	}
+}
+
+func (w *world) jobOutcome(t *rapid.T, a Action, o *Observation) {
+	o.Ended = &JobDone{ID: a.Case}
+	w.job = ""
+	switch works := w.dice(t, 3, "job works") > 0; {
+	case !works:
+		o.Ended.Err = "exit 1"
+	case a.Verb == VerbStop && w.state == Running:
+		w.record = true
+		w.become(Stopped)
 	}
 }
 
@@ -190,9 +216,11 @@ func (w *world) step(t *rapid.T, o Observation) {
 	if s2, acts2 := Step(w.p, thawed, o); !sameJSON(s, s2) || !sameJSON(acts, acts2) {
 		t.Fatalf("a state read back from the store decides otherwise\n%s", frozen)
 	}
-	letOut := before.Incident != nil && before.Incident.Parent != "" && before.Incident.Parent != o.Room.Event
+	letOut := before.Incident != nil && before.Incident.Parent != "" && before.Incident.Parent != o.Room.Event ||
+		len(before.Jobs.Waiting) > 0 && before.Jobs.Again.IsZero() // what waits for one thing may wait for another by now
 	if o.Signal != nil && o.Signal.Outcome == Unsure && !letOut && !w.timerDue(before) && !before.Queue && !s.Same(before) && before.Phase != "" {
-		t.Fatalf("unsure changed %s to %s", before.Phase, s.Phase)
+		now, _ := json.Marshal(s)
+		t.Fatalf("unsure changed %s to %s\nwas %s\nis  %s", before.Phase, s.Phase, frozen, now)
 	}
 	if before.Phase != "" {
 		k := [2]Phase{before.Phase, s.Phase}
@@ -216,12 +244,18 @@ func (w *world) timerDue(s State) bool {
 }
 
 func (w *world) action(t *rapid.T, before State, a Action, o Observation) {
+	if a.Incident != nil && a.Incident.Kind == KindBackup {
+		w.ofBackup(t, a)
+		return
+	}
 	switch a.Kind {
+	case DoJob:
+		w.ordered(t, a, o)
 	case DoOpen:
 		if w.open && !w.parent {
 			t.Fatal("opened twice")
 		}
-		w.open, w.parent = true, a.Incident.Parent != ""
+		w.open, w.parent = true, a.Incident.Untold()
 	case DoResolve:
 		if !w.open {
 			t.Fatal("resolved what was not open")
@@ -240,6 +274,37 @@ func (w *world) action(t *rapid.T, before State, a Action, o Observation) {
 		w.pending = append(w.pending, a)
 		w.attempt(t, before, a, o)
 	}
+}
+
+// ofBackup checks the turns of an incident about backups.
+func (w *world) ofBackup(t *rapid.T, a Action) {
+	switch {
+	case a.Kind == DoOpen && w.backup && !w.shelved:
+		t.Fatal("opened twice, for backups")
+	case a.Kind != DoOpen && a.Kind != DoCapture && !w.backup:
+		t.Fatalf("%s without an open incident, for backups", a.Kind)
+	}
+	w.backup, w.shelved = a.Kind != DoResolve, a.Incident.Window != ""
+}
+
+// ordered checks a scheduled backup or stop.
+func (w *world) ordered(t *rapid.T, a Action, o Observation) {
+	switch {
+	case w.job != "":
+		t.Fatalf("%s while %s is under way", a.Verb, w.job)
+	case o.Look == nil:
+		t.Fatalf("scheduled %s without a fresh look", a.Verb)
+	case w.p.Mode != ModeHeal:
+		t.Fatalf("scheduled %s in mode %s", a.Verb, w.p.Mode)
+	case w.s.Case != nil, w.s.Incident != nil:
+		t.Fatalf("scheduled %s while something is wrong", a.Verb)
+	case w.s.Hold != nil, w.s.Host.Closed != "", w.s.Lock != nil && !w.s.Lock.Dead:
+		t.Fatalf("scheduled %s with hands off", a.Verb)
+	case w.s.RunState != Running && w.s.RunState != Stopped:
+		t.Fatalf("scheduled %s while it is %s", a.Verb, w.s.RunState)
+	}
+	w.job = a.Case
+	w.pending = append(w.pending, a)
 }
 
 func (w *world) attempt(t *rapid.T, before State, a Action, o Observation) {
@@ -264,6 +329,12 @@ func (w *world) attempt(t *rapid.T, before State, a Action, o Observation) {
 		t.Fatalf("%s on hold", a.Kind)
 	case w.s.Lock != nil && !w.s.Lock.Dead:
 		t.Fatalf("%s while a lock is held", a.Kind)
+	case w.s.Host.Window.Name != "":
+		t.Fatalf("%s in a maintenance window", a.Kind)
+	case w.s.Jobs.Run != nil && w.s.Jobs.Run.Ordered:
+		t.Fatalf("%s while %s is under way", a.Kind, w.s.Jobs.Run.Do)
+	case w.s.Want == No, w.s.Plan.Want == No:
+		t.Fatalf("%s of what is not wanted", a.Kind)
 	case w.s.Host.Root != "":
 		t.Fatalf("%s while what it depends on fails", a.Kind)
 	case a.Kind == DoRestart && len(w.s.Host.Faults) > 0:
@@ -274,7 +345,7 @@ func (w *world) attempt(t *rapid.T, before State, a Action, o Observation) {
 	if !o.Room.Start {
 		t.Fatalf("%s without room", a.Kind)
 	}
-	if before.Granted {
+	if before.Granted || a.Kind == DoRestart && before.Case.Kind == CasePlan {
 		return // counted apart: one for each half hour, or for each change of a cause
 	}
 	w.starts = append(w.starts, w.at)
@@ -300,6 +371,12 @@ func (w *world) live(t *rapid.T) {
 	if !w.s.Wake.IsZero() && !w.s.Wake.After(w.s.Last) {
 		t.Fatalf("%s wakes at once, for ever", w.s.Phase)
 	}
+	if (w.s.Backup.Incident != nil) != w.backup {
+		t.Fatalf("incident of backups %v, and open is %v", w.s.Backup.Incident, w.backup)
+	}
+	if w.s.Jobs.Run != nil && w.s.Wake.IsZero() {
+		t.Fatal("a job is under way without a wake")
+	}
 	if (w.s.Incident != nil) != w.open {
 		t.Fatalf("incident %v, and open is %v", w.s.Incident, w.open)
 	}
@@ -324,6 +401,10 @@ func TestStepProperties(t *testing.T) {
 		p.Attempts = 1 + w.dice(t, 3, "attempts")
 		p.FlapHigh = oneOf(w, t, "flap", 0., 10, 30, 60)
 		p.FlapLow = p.FlapHigh / 2
+		if w.dice(t, 2, "schedules") == 0 {
+			p.Jobs = map[string]JobPolicy{"backup": {Do: VerbBackup, Limit: time.Hour, Overdue: 10 * time.Hour, CatchUp: w.dice(t, 2, "catch up") == 0},
+				"stop": {Do: VerbStop, Limit: time.Minute}, "start": {Do: VerbStart}, "restart": {Do: VerbRestart}}
+		}
 		w.p, w.doomed = p, w.dice(t, 4, "doomed") == 0
 		for range 10 + w.dice(t, 140, "length") {
 			w.step(t, w.event(t))
@@ -369,7 +450,7 @@ func shares(t *testing.T, met map[string]int, all int) {
 	for _, ph := range Phases() {
 		want = append(want, "phase "+string(ph))
 	}
-	for _, k := range []ActionKind{DoLook, DoCapture, DoStart, DoRestart, DoOpen, DoUpdate, DoEscalate, DoResolve, DoTell, DoWarn, DoDrop} {
+	for _, k := range []ActionKind{DoLook, DoCapture, DoStart, DoRestart, DoOpen, DoUpdate, DoEscalate, DoResolve, DoTell, DoWarn, DoJob, DoDrop} {
 		want = append(want, "action "+string(k))
 	}
 	for _, what := range want {
@@ -388,7 +469,7 @@ func (w *world) recovers(t *rapid.T) {
 		return
 	}
 	room := Room{Start: true, Restart: true}
-	w.lock, w.record = nil, false
+	w.lock, w.record, w.p.Jobs = nil, false, nil
 	w.step(t, Observation{At: w.at, Host: &HostWord{}, Room: room})
 	w.step(t, Observation{At: w.at, Order: &Order{Kind: OrderWant, By: "root"}, Room: room})
 	w.step(t, Observation{At: w.at, Order: &Order{Kind: OrderRelease, By: "root"}, Room: room})
@@ -397,7 +478,9 @@ func (w *world) recovers(t *rapid.T) {
 		w.become(Running)
 		for _, a := range slices.Clone(w.pending) {
 			o := Observation{At: w.at, Room: room, Look: &Look{Seq: a.Look, Sighting: w.truth()}}
-			if a.Kind != DoLook {
+			if a.Kind == DoJob {
+				o.Look, o.Ended, w.job = nil, &JobDone{ID: a.Case}, ""
+			} else if a.Kind != DoLook {
 				o.Look, o.Done = nil, &Done{Attempt: a.Attempt, Verb: VerbStart}
 			}
 			w.pending = slices.DeleteFunc(w.pending, func(b Action) bool { return reflect.DeepEqual(a, b) })

@@ -10,7 +10,7 @@ import (
 func TestAnOutageBeginsWithItsFirstFailure(t *testing.T) {
 	pl := newPlayer()
 	at := func(d time.Duration, words ...string) []Action {
-		o := pl.observation(t, words)
+		o := pl.observation(t, epoch.Add(d), words)
 		o.At, o.Room = epoch.Add(d), pl.room
 		var acts []Action
 		pl.s, acts = Step(pl.p, pl.s, o)
@@ -47,7 +47,7 @@ func TestDoubtsDoNotOutliveAPause(t *testing.T) {
 	for _, gap := range [][]string{{"paused", "running:100"}, {"reborn", "running:100"}} {
 		pl := newPlayer()
 		at := func(d time.Duration, words ...string) {
-			o := pl.observation(t, words)
+			o := pl.observation(t, epoch.Add(d), words)
 			o.At, o.Room = epoch.Add(d), pl.room
 			pl.s, _ = Step(pl.p, pl.s, o)
 		}

@@ -76,6 +76,11 @@ type State struct {
 	WantBy string `json:"want_by,omitempty"`
 	Hold   *Hold  `json:"hold,omitempty"`
 
+	// What schedules do.
+	Plan   Plan    `json:"plan,omitzero"`
+	Jobs   Jobs    `json:"jobs,omitzero"`
+	Backup Backups `json:"backup,omitzero"`
+
 	Probes   map[string]ProbeState `json:"probes,omitempty"`
 	Looking  *Looking              `json:"looking,omitempty"`
 	LookSeq  int                   `json:"look_seq,omitempty"`
@@ -101,6 +106,7 @@ type Case struct {
 	What  string `json:"what"`            // for people: "init 4711 died", "probe web fails: connection refused"
 	Asked int    `json:"asked,omitempty"` // looks that brought no usable answer, in a row
 	Tried int    `json:"tried,omitempty"` // attempts made for it
+	Plan  *Job   `json:"plan,omitempty"`  // the schedule that has it restarted: nothing is wrong
 	Open  bool   `json:"open,omitempty"`
 	Ours  bool   `json:"ours,omitempty"` // it runs again by an attempt of ours
 
@@ -117,6 +123,7 @@ type CaseKind string
 const (
 	CaseDown CaseKind = "down"
 	CaseSick CaseKind = "sick"
+	CasePlan CaseKind = "plan" // nothing is wrong: a schedule has it restarted
 )
 
 // A Looking is an ordered look that is not answered yet.
@@ -170,7 +177,8 @@ func (s State) sameWord(t State) bool {
 func (s State) samePeople(t State) bool {
 	return s.Want == t.Want && s.WantBy == t.WantBy && sameValue(s.Hold, t.Hold) &&
 		(s.Actor == t.Actor || reflect.DeepEqual(s.Actor, t.Actor)) &&
-		s.Host.Closed == t.Host.Closed && s.Host.Going == t.Host.Going && s.Host.Root == t.Host.Root && slices.Equal(s.Host.Faults, t.Host.Faults)
+		s.Host.Closed == t.Host.Closed && s.Host.Going == t.Host.Going && s.Host.Root == t.Host.Root && s.Host.Window.Same(t.Host.Window) &&
+		s.Plan == t.Plan && s.Jobs.same(t.Jobs) && s.Backup.same(t.Backup) && slices.Equal(s.Host.Faults, t.Host.Faults)
 }
 
 func (s State) sameDealings(t State) bool {
@@ -198,6 +206,8 @@ func (s State) clone() State {
 	s.Looking = copied(s.Looking)
 	s.Case = copied(s.Case)
 	s.Incident = copied(s.Incident)
+	s.Jobs = s.Jobs.clone()
+	s.Backup.Incident = copied(s.Backup.Incident)
 	return s
 }
 

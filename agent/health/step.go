@@ -54,6 +54,12 @@ func (m *machine) hear(o Observation) {
 		m.done(*o.Done)
 	case o.Look != nil:
 		m.look(*o.Look)
+	case o.Job != nil:
+		m.job(*o.Job)
+	case o.Ended != nil:
+		m.jobDone(*o.Ended)
+	case o.Backup != nil:
+		m.backedUp(o.Backup.At, o.Backup.Said, "")
 	case o.Sight != nil:
 		m.sight(*o.Sight)
 	}
@@ -151,7 +157,7 @@ func (m *machine) seenStopped() {
 	case Up, Settling:
 		m.suspect(CaseDown, false, "", "the engine lists it as stopped")
 	case Waiting:
-		if m.s.Case != nil && m.s.Case.Kind == CaseSick { // it waited to be restarted; a start is another matter
+		if m.s.Case != nil && m.s.Case.Kind != CaseDown { // it waited to be restarted; a start is another matter
 			m.suspect(CaseDown, false, "", "the engine lists it as stopped")
 		}
 	case Alerted, Off, Deferred:
@@ -193,9 +199,9 @@ func (m *machine) look(l Look) {
 	}
 	m.s.Looking = nil
 	if l.Host != nil {
-		root := m.s.Host.Root // of that the host knows nothing
+		root, window := m.s.Host.Root, m.s.Host.Window // of these the host knows nothing
 		m.s.Host = *l.Host
-		m.s.Host.Root = root
+		m.s.Host.Root, m.s.Host.Window = root, window
 	}
 	if l.Sighting == nil || l.Sighting.State == Unknown {
 		m.noAnswer(l.Err)
@@ -214,6 +220,7 @@ func (m *machine) look(l Look) {
 	case Checking, Exhausted:
 		m.confirm(l.Inside)
 	}
+	m.jobLooked()
 }
 
 // witness notes who was seen at the container. What the host or its engine does while going down is nobody's purpose.
@@ -245,17 +252,21 @@ func (m *machine) confirm(inside Outcome) {
 			m.noAnswer("the engine still shows the life that has ended")
 		case c.Kind == CaseDown:
 			m.alive()
+		case c.Kind == CasePlan:
+			m.planned()
 		default:
 			m.sick(inside)
 		}
 	case Stopped:
-		if c.Kind == CaseSick {
+		if c.Kind != CaseDown {
+			c.fails()
 			c.Kind, c.What = CaseDown, "it stopped while it was being looked at: "+c.What
 		}
 		m.down()
 	case Paused, Busy:
 		m.rest(Deferred, m.held())
 	case Broken, Missing:
+		c.fails()
 		c.What = m.unreadable()
 		m.alert("nothing can be done from here: "+c.What, false)
 	case Removed:

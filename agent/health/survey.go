@@ -138,6 +138,9 @@ func (v *Survey) Note(s State, priority int) {
 	}
 	now := surveyed{watched: s.Ran && s.Phase != Off && s.Phase != New, failing: FailingSince(s), priority: priority}
 	now.lacks = now.watched && s.RunState == Running && len(s.Host.Faults) > 0
+	if s.Host.Window.Name != "" || s.Jobs.Run != nil && s.Jobs.Run.Ordered { // whatever befalls it now, is somebody's work
+		now.watched, now.failing, now.lacks = false, time.Time{}, false
+	}
 	if s.Host.Root != "" { // one that it depends on fails, and is counted
 		now.failing = time.Time{}
 	}

@@ -95,7 +95,7 @@ func play(t *testing.T, script string) string {
 		if err != nil {
 			t.Fatalf("%q: %v", in, err)
 		}
-		o := pl.observation(t, f[1:])
+		o := pl.observation(t, epoch.Add(d), f[1:])
 		o.At, o.Room = epoch.Add(d), pl.room
 		var acts []Action
 		pl.s, acts = Step(pl.p, pl.s, o)
@@ -146,6 +146,18 @@ func (pl *player) given(t *testing.T, words []string) {
 			pl.p.DeferFor, _ = time.ParseDuration(v)
 		case "flap":
 			pl.p.FlapHigh, _ = strconv.ParseFloat(v, 64)
+		case "job": // "nightly:backup" is a schedule
+			name, verb, _ := strings.Cut(v, ":")
+			pl.jobPolicy(name, func(jp *JobPolicy) { jp.Do = Verb(verb) })
+		case "overdue": // "nightly:24h"
+			name, d, _ := strings.Cut(v, ":")
+			pl.jobPolicy(name, func(jp *JobPolicy) { jp.Overdue, _ = time.ParseDuration(d) })
+		case "catchup":
+			pl.jobPolicy(v, func(jp *JobPolicy) { jp.CatchUp = true })
+		case "unscheduled":
+			pl.p.Jobs = nil
+		case "backups": // why none may be begun
+			pl.room.Backups = v
 		case "mark":
 			pl.mark = v
 		case "config":
@@ -154,6 +166,19 @@ func (pl *player) given(t *testing.T, words []string) {
 			t.Fatalf("given %q: no such word", w)
 		}
 	}
+}
+
+func (pl *player) jobPolicy(name string, edit func(*JobPolicy)) {
+	jp := pl.p.Jobs[name]
+	jp.Limit = time.Hour
+	edit(&jp)
+	jobs := map[string]JobPolicy{name: jp}
+	for k, v := range pl.p.Jobs {
+		if k != name {
+			jobs[k] = v
+		}
+	}
+	pl.p.Jobs = jobs
 }
 
 func (pl *player) sighting(word string) *Sighting {
@@ -173,7 +198,7 @@ func (pl *player) sighting(word string) *Sighting {
 	return g
 }
 
-func (pl *player) observation(t *testing.T, words []string) Observation {
+func (pl *player) observation(t *testing.T, at time.Time, words []string) Observation {
 	var o Observation
 	k, v, _ := strings.Cut(words[0], "=")
 	switch k {
@@ -218,6 +243,21 @@ func (pl *player) observation(t *testing.T, words []string) Observation {
 		case v != "":
 			o.Host.Closed, o.Host.Going = v, true
 		}
+	case "window": // opens for so long, or closes
+		o.Host = &HostWord{}
+		if d, err := time.ParseDuration(v); err == nil {
+			o.Host.Window = Window{Name: "sunday", Until: at.Add(d)}
+		}
+	case "job":
+		o.Job = &Job{Name: v, Due: at, Until: at.Add(6 * time.Hour)}
+	case "ended":
+		o.Ended = &JobDone{Err: v}
+		if pl.s.Jobs.Run != nil {
+			o.Ended.ID = pl.s.Jobs.Run.ID
+		}
+	case "backup": // the engine knows of a good one, so old
+		d, _ := time.ParseDuration(v)
+		o.Backup = &BackupWord{At: at.Add(-d), Said: "vzdump"}
 	case "reborn":
 		o.Birth = &Birth{Boot: "boot1", Orderly: v == "orderly"}
 	case "rebooted":
@@ -248,6 +288,8 @@ func (pl *player) observation(t *testing.T, words []string) Observation {
 			if o.Look != nil {
 				o.Sight = nil
 			}
+		case "skip":
+			o.Job.Skip = JobSkip(v)
 		case "inside":
 			o.Look.Inside = Outcome(v)
 		case "going":

@@ -196,6 +196,7 @@ type HostWord struct {
 	Going  bool     `json:"going,omitempty"`  // what stops now is stopped by the host or its engine, not on purpose
 	Root   string   `json:"root,omitempty"`   // what it depends on and that fails: "lxc/db1 (db1), which is stopped"; empty: nothing of that
 	Faults []string `json:"faults,omitempty"` // what this container needs and the host lacks: "bridge br0 is missing"; sorted
+	Window Window   `json:"window,omitzero"`  // the maintenance window that is open for it
 }
 
 // Room says what the host has room for, by the places and the restart bucket. See Survey.
@@ -203,7 +204,8 @@ type Room struct {
 	Start   bool   `json:"start"`
 	Restart bool   `json:"restart"`
 	Why     string `json:"why,omitempty"`
-	Event   string `json:"event,omitempty"` // id of the event of the whole host that a failure now belongs to
+	Event   string `json:"event,omitempty"`   // id of the event of the whole host that a failure now belongs to
+	Backups string `json:"backups,omitempty"` // why no scheduled backup may be begun; empty: it may
 }
 
 // An Observation is one thing that happened to one container, at one moment. Of the pointers at most one is set; none
@@ -216,9 +218,12 @@ type Observation struct {
 	Signal *Signal
 	Done   *Done
 	Order  *Order
-	Host   *HostWord // the host's word changed, for this container
-	Birth  *Birth    // the agent came up, or the clock stepped
-	Room   Room      // always set by the caller
+	Host   *HostWord   // the host's word changed, for this container
+	Birth  *Birth      // the agent came up, or the clock stepped
+	Job    *Job        // a run of a schedule is due
+	Ended  *JobDone    // what came of one
+	Backup *BackupWord // the engine knows of a good backup
+	Room   Room        // always set by the caller
 }
 
 // Birth tells a State that it was loaded by a new agent.
