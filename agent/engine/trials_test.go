@@ -118,6 +118,8 @@ func stagers() []stager {
 		podmanTrials(),
 		lxcTrials(),
 		incusTrials(),
+		libvirtLXCTrials(),
+		libvirtQemuTrials(),
 	}
 }
 
