@@ -117,6 +117,7 @@ func stagers() []stager {
 		dockerTrials(),
 		podmanTrials(),
 		lxcTrials(),
+		customTrials(),
 		incusTrials(),
 		libvirtLXCTrials(),
 		libvirtQemuTrials(),
