@@ -121,6 +121,8 @@ func stagers() []stager {
 		incusTrials(),
 		libvirtLXCTrials(),
 		libvirtQemuTrials(),
+		openvzTrials(),
+		virtuozzoTrials(),
 	}
 }
 

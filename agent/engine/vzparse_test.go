@@ -203,12 +203,23 @@ func TestVZOwnStopOutlivesTheAgent(t *testing.T) {
 	if after.ourStop("101", now.Add(-time.Minute)) || after.ourStop("101", now.Add(time.Hour)) {
 		t.Error("any stop is ours")
 	}
-	old := now.Add(-time.Hour)
-	if err := os.Chtimes(after.ownPath("101"), old, old); err != nil {
+	before.finish("101", now)
+	before.begin("101", false) // and it was started again
+	again := newVZHost(Spec{Engine: "openvz", RunDir: dir}, nil, "")
+	if !again.ourStop("101", now) || again.ourStop("101", now.Add(time.Second)) {
+		t.Error("what came after our start is ours still")
+	}
+	old := ownRun{from: now.Add(-time.Hour), to: now.Add(-time.Hour)}
+	if err := os.WriteFile(after.ownPath("104"), old.text(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if after.ourStop("101", now) {
+	if !after.ourStop("104", old.to) || after.ourStop("104", now) || after.endedByUs("104", time.Time{}) {
 		t.Error("a stop of an hour ago is ours for ever")
+	}
+	for _, bad := range []string{"", "x", "0 0 0", "1 2"} {
+		if o, ok := parseOwnRun([]byte(bad)); ok {
+			t.Errorf("%q: %+v", bad, o)
+		}
 	}
 }
 
