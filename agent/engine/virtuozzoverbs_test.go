@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -40,7 +41,7 @@ func (v *prlTest) repairs() {
 	}
 }
 
-// backsUp: a backup is there after it, and is told of; while it is made, others see it in the lock.
+// backsUp: a backup is there after it, and is told of; while a person makes one, its lock says so.
 func (v *prlTest) backsUp() {
 	last := func() engine.Backup {
 		b, err := v.i.LastBackup(context.Background(), v.id)
@@ -55,12 +56,12 @@ func (v *prlTest) backsUp() {
 	v.Update(v.id, func(c *scripted.Container) { c.Keys["slow"] = "1s" })
 	done := make(chan engine.Answer, 1)
 	go func() { done <- v.do(health.VerbBackup) }()
-	other := v.Open(v.T)
-	eventually(v.T, "another agent sees it", func() bool {
-		l := look(v.T, other, v.id).Lock
-		return l != nil && !l.Dead && l.Operation == "Backing up"
-	})
-	if s := v.see(); s.Lock != nil && s.State != health.Running {
+	locked := func() bool {
+		_, err := os.Stat(v.File("/vz/lock/" + v.id + ".lck"))
+		return err == nil
+	}
+	eventually(v.T, "our backup holds the lock", locked)
+	if s := v.see(); s.State != health.Running || s.Lock != nil && locked() {
 		v.Errorf("our own: %+v", s)
 	}
 	if a := <-done; a.Err != "" {
@@ -74,6 +75,21 @@ func (v *prlTest) backsUp() {
 	if _, err := os.Stat(v.File(scripted.VZBackup(v.id, w[1]))); err != nil {
 		v.Errorf("it is not there: %v", err)
 	}
+	byHand := exec.Command(filepath.Join(v.Bin(), "prlctl"), "backup", v.id)
+	if err := byHand.Start(); err != nil {
+		v.Fatal(err)
+	}
+	eventually(v.T, "a person's is seen", func() bool {
+		l := v.see().Lock
+		return l != nil && !l.Dead && l.Operation == "Backing up" && l.Holder.PID == byHand.Process.Pid
+	})
+	if err := byHand.Wait(); err != nil {
+		v.Error(err)
+	}
+	if again := last(); !again.OK || again.Said == b.Said {
+		v.Errorf("a person's counts too: %+v", again)
+	}
+	b = last()
 	v.Update(v.id, func(c *scripted.Container) { c.Keys["backup"] = "backup-fails" })
 	if a := v.do(health.VerbBackup); a.Cause != "There is not enough disk space to complete the operation." || a.Transcript.Exit != 255 {
 		v.Errorf("%+v", a)

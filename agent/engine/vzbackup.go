@@ -33,7 +33,7 @@ func (o openvz) lastBackup(ctx context.Context, id string) (Backup, error) {
 		return Backup{}, err
 	}
 	last := parseVZSnapshots(t.Stdout)
-	if failed := parseVZSnapshotLog(o.logEnd(ctx), id); failed.At.After(last.At) {
+	if failed := parseVZSnapshotLog(o.logEnd(ctx), id); failed.Said != "" && !failed.At.Before(last.At) {
 		return failed, nil
 	}
 	return last, nil

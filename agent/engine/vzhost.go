@@ -295,7 +295,7 @@ func (h *vzHost) forget(listed map[string]bool) {
 
 // readProc reads a file of /proc, which has no size, or one that stands for it.
 func readProc(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
