@@ -42,6 +42,7 @@ type virtDomain struct {
 	dirty      bool      // something happened to it
 	own        bool      // we ended the life ownLife
 	ownLife    string
+	ownOver    bool // and that was seen
 }
 
 // life tells one life from another.
