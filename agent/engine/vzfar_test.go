@@ -76,11 +76,17 @@ func (y *farVZYard) Open(t *testing.T) *engine.Instance {
 
 // farAway is where most of OpenVZ is: on a host whose kernel is too old for the agent.
 func (v *vzTest) farAway() {
-	v.i, _ = openElsewhere(v.T, farSSHD(v.T), v.Host, "openvz")
+	sshd := farSSHD(v.T)
+	i, w := openElsewhere(v.T, sshd, v.Host, "openvz")
+	v.i = i
 	v.Make("web2", made{})
+	before := w.reads.Load()
 	l := list(v.T, v.i)
 	if s := find(v.T, l, "101"); s.State != health.Running || s.Name != "web1" || s.Autostart != health.Yes || s.Init.PID != 0 || len(s.Addrs) != 2 {
 		v.Errorf("%+v", s)
+	}
+	if n := w.reads.Load() - before; n != 1 {
+		v.Errorf("a list took %d processes", n)
 	}
 	v.RemoveFile(scripted.VZPrivate("102"))
 	if s := look(v.T, v.i, "102"); s.State != health.Missing {
@@ -113,11 +119,32 @@ func (v *vzTest) farAway() {
 	if l := v.see().Lock; l == nil || !l.Dead {
 		v.Errorf("stale: %+v", l)
 	}
+	shows := map[string]string{"vzlist.json": `"ctid": 101`, "vz-lock.txt": "4194305", "vzctl.log": "CT 101 : Container was stopped"}
 	for _, s := range v.i.Evidence("101", health.Sighting{}) {
 		if s.Path != "" || strings.Contains(strings.Join(s.Argv, " "), "another-host") {
 			v.Errorf("%+v", s)
 		}
+		if want := shows[s.Name]; want != "" && !strings.Contains(v.reads(s), want) {
+			v.Errorf("%s shows %q, want %q in it", s.Name, v.reads(s), want)
+		}
 	}
+	v.must(health.VerbBackup)
+	if b, err := v.i.LastBackup(context.Background(), "101"); err != nil || !b.OK || !strings.Contains(b.Said, "atalaya") {
+		v.Errorf("%+v, %v", b, err)
+	}
+	if sshd.Logins() != 1 {
+		v.Errorf("%d logins", sshd.Logins())
+	}
+	sshd.Stop()
+	sshd.Cut()
+	if l, err := v.i.List(context.Background(), nil); err == nil {
+		v.Errorf("a lost connection is no list: %+v", l)
+	}
+	sshd.Start()
+	eventually(v.T, "it lists again", func() bool {
+		_, err := v.i.List(context.Background(), nil)
+		return err == nil
+	})
 	v.Fault(scripted.Fault{On: "vzlist", Do: scripted.Answer, Reply: "list-broken-host"})
 	if l, err := v.i.List(context.Background(), nil); err == nil {
 		v.Errorf("broken: %+v", l)

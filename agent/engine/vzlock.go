@@ -148,7 +148,8 @@ func (h *vzHost) isOurs(key string, pid int, since time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	o, ok := h.own[key]
-	return ok && o.to.IsZero() && !since.Before(o.from.Add(-50*time.Millisecond)) // files are dated in ticks of the kernel
+	const tick = 50 * time.Millisecond // files are dated in ticks of the kernel
+	return ok && o.to.IsZero() && !since.Before(o.from.Add(-tick)) && since.Before(o.from.Add(maxOwn))
 }
 
 // maxOwn is how long after the beginning of a command of ours a stop in the log is taken for its, where its end is not known.

@@ -288,63 +288,6 @@ func (c *Call) vzRestart(k *Container) int {
 	return c.Reply("restart", v)
 }
 
-// vzUmount unmounts what a death or a mount left behind.
-func (c *Call) vzUmount(k *Container) int {
-	v := View{Container: k}
-	switch state, _ := c.vzState(*k); {
-	case state == "running":
-		return c.Reply("umount-running", v)
-	case state != "mounted":
-		return c.Reply("umount-unmounted", v)
-	case k.Key("busy") != "":
-		return c.Reply("umount-busy", v)
-	}
-	k.State, k.PID, k.Start = "stopped", 0, 0
-	c.vzlog(k.ID, "Container is unmounted")
-	return c.Reply("umount", v)
-}
-
-// VZSnapshot is where a snapshot keeps the configuration of its container: kolyshkin/vzctl@411bcfc5 src/snapshot.c
-// vzctl_get_snapshot_ve_conf.
-func VZSnapshot(private, guid string) string { return private + "/dump/" + guid + ".ve.conf" }
-
-func (c *Call) vzSnapshot(k Container) int {
-	guid := fmt.Sprintf("{5c3f1f0d-8b57-4f5a-9a57-%012d}", os.Getpid())
-	v := View{Container: &k, Vars: map[string]string{"guid": guid}}
-	if fails := k.Key("snapshot"); fails != "" {
-		if fails == "snapshot-fails" {
-			c.vzlog(k.ID, "Creating snapshot "+guid, "Failed to create snapshot: Error in ploop_create_snapshot: No space left on device [3]", "Failed to create snapshot")
-		}
-		return c.Reply(fails, v)
-	}
-	name := ""
-	for i, a := range c.Args[:len(c.Args)-1] {
-		if a == "--name" {
-			name = c.Args[i+1]
-		}
-	}
-	c.WriteFile(VZSnapshot(k.Key("private"), guid), vzConfig(k))
-	c.WriteFile("/snapshots/"+k.ID+"/"+strconv.FormatInt(time.Now().UnixNano(), 10), guid+" "+time.Now().Format(time.DateTime)+" "+name)
-	c.vzlog(k.ID, "Creating snapshot "+guid, "Snapshot "+guid+" has been successfully created")
-	return c.Reply("snapshot", v)
-}
-
-// vzSnapshots lists them, the oldest first.
-func (c *Call) vzSnapshots(k Container) int {
-	if k.Key("snapshot") == "snapshot-simfs" {
-		return c.Reply("snapshots-simfs", View{Container: &k})
-	}
-	files, _ := filepath.Glob(c.File("/snapshots/" + k.ID + "/*"))
-	v := View{Container: &k}
-	for _, f := range files {
-		b, err := os.ReadFile(f)
-		c.must(err)
-		w := strings.SplitN(string(b), " ", 4)
-		v.All = append(v.All, Container{ID: w[0], State: w[1] + " " + w[2], Name: w[3]})
-	}
-	return c.Reply("snapshots", v)
-}
-
 // vzExec joins the words with blanks and hands them to a shell, as vzctl does (FACTS §1). It runs on this host: there is
 // no inside.
 func vzExec(c *Call, k Container, line string) int {

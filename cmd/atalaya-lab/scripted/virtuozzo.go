@@ -1,10 +1,8 @@
 package scripted
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -214,46 +212,6 @@ func (c *Call) prlStop(k *Container) int {
 	return c.Reply("stop", v)
 }
 
-func (c *Call) prlUmount(k *Container) int {
-	v := View{Container: k}
-	if c.vz7State(*k) != "mounted" {
-		return c.Reply("umount-fails", v)
-	}
-	k.State, k.Says = "stopped", ""
-	return c.Reply("umount", v)
-}
-
-// VZBackup is where the scripted dispatcher keeps a backup.
-func VZBackup(id, backup string) string { return "/vz/vmprivate/backups/" + id + "/" + backup }
-
-// prlBackup holds the container's lock with the word of OpenVZ/prl-disp-service CDspVmBackupInfrastructure.cpp.
-func (c *Call) prlBackup(k Container) int {
-	id := fmt.Sprintf("{b1d2a9a4-0b3c-4c9e-8a55-%012d}", os.Getpid())
-	v := View{Container: &k, Vars: map[string]string{"backup": id}}
-	if k.Key("backup") != "" {
-		return c.Reply(k.Key("backup"), v)
-	}
-	lock := "/vz/lock/" + k.Key("envid") + ".lck"
-	c.WriteFile(lock, strconv.Itoa(os.Getpid())+"\nBacking up\n")
-	defer c.RemoveFile(lock)
-	if d, err := time.ParseDuration(k.Key("slow")); err == nil {
-		time.Sleep(d)
-	}
-	c.WriteFile(VZBackup(k.ID, id), time.Now().Format("01/02/2006 15:04:05"))
-	return c.Reply("backup", v)
-}
-
-func (c *Call) prlBackups(k Container) int {
-	files, _ := filepath.Glob(c.File(VZBackup(k.ID, "*")))
-	v := View{Container: &k}
-	for _, f := range files {
-		b, err := os.ReadFile(f)
-		c.must(err)
-		v.All = append(v.All, Container{ID: filepath.Base(f), State: string(b)})
-	}
-	return c.Reply("backup-list", v)
-}
-
 // vz7Locked gives the holder of a container's lock, if it lives.
 func (c *Call) vz7Locked(k Container) (pid, words string) {
 	b, err := os.ReadFile(c.File("/vz/lock/" + k.Key("envid") + ".lck"))
@@ -342,46 +300,4 @@ func vz7ctl(c *Call) int {
 	}
 	c.Put(*k)
 	return code
-}
-
-// prlsrvctl is its monitor: it tells of each change of a state, and ends when its standard input does (OpenVZ/prlctl
-// src/PrlSrv.cpp run_monitor).
-func prlsrvctl(c *Call) int {
-	go func() {
-		seen, told := map[string]string{}, map[string]string{}
-		for _, k := range c.All() {
-			seen[k.ID] = c.vz7State(k)
-		}
-		for ; ; time.Sleep(5 * time.Millisecond) {
-			if f, lost := c.fault(); lost && f.Do == Answer { // the dispatcher is gone
-				os.Exit(c.Reply(f.Reply, View{}))
-			}
-			now := map[string]string{}
-			for _, k := range c.All() {
-				now[k.ID] = c.vz7State(k)
-				if kind := k.Key("event"); kind != told[k.ID] {
-					told[k.ID] = kind
-					c.Say("event", View{Container: &k, Vars: map[string]string{"event": kind}})
-				}
-				switch before, known := seen[k.ID]; {
-				case !known:
-					c.Say("event", View{Container: &k, Vars: map[string]string{"event": "VM_ADDED"}})
-				case before != now[k.ID]:
-					c.Say("event", View{Container: &k, Vars: map[string]string{"event": "VM_STATE_CHANGED"}})
-				}
-			}
-			for id := range seen {
-				if _, there := now[id]; !there {
-					c.Say("event", View{Container: &Container{ID: id}, Vars: map[string]string{"event": "VM_DELETED"}})
-				}
-			}
-			seen = now
-		}
-	}()
-	b := make([]byte, 1)
-	for {
-		if n, err := os.Stdin.Read(b); n == 0 || err != nil {
-			return 0
-		}
-	}
 }
