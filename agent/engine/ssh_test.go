@@ -28,6 +28,7 @@ func farEngines() []subject {
 		{name: "openvz over ssh", yard: newFarVZYard(newOpenVZYard), broken: health.Missing, gone: health.Missing, nobody: "999", comm: hostComm(), startExit: 47, killsDead: true},
 		{name: "virtuozzo over ssh", yard: newFarVZYard(newVirtuozzoYard), broken: health.Broken, gone: health.Missing, marks: true, nobody: "00000000-0000-0000-0000-000000000000",
 			comm: hostComm(), startExit: 255, killsDead: true, cannot: cannot{autostart: true}},
+		{name: "nspawn over ssh", away: nspawnAway, yard: newFarNspawnYard, broken: health.Broken, gone: health.Missing, marks: true, killsDead: true},
 		{name: "custom over ssh", yard: newFarYard(openFarLines), broken: health.Missing, gone: health.Missing, option: "--help"},
 	}
 }

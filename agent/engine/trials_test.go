@@ -123,6 +123,7 @@ func stagers() []stager {
 		libvirtQemuTrials(),
 		openvzTrials(),
 		virtuozzoTrials(),
+		nspawnTrials(),
 	}
 }
 
