@@ -6,12 +6,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"atalaya/agent/engine"
 	"atalaya/agent/health"
+	"atalaya/agent/sentinel"
 	"atalaya/cmd/atalaya-lab/rig"
 	"atalaya/cmd/atalaya-lab/scripted"
 )
@@ -136,19 +138,46 @@ func addressTrial(t *testing.T, r *rig.LXC, i *engine.Instance) {
 	}
 }
 
-// The commands that a person types mean what they do; a death is nobody's.
+// The commands that a person types mean what they do, and are seen being run; a death is nobody's.
 func lxcStopMeans(t *testing.T) {
 	r, i, _ := lxcRig(t, rig.LXCOptions{N: 1}, 0)
-	was := find(t, list(t, i), "web1")
 	for line, want := range map[string]health.Verb{"lxc-stop -n web1": health.VerbStop, "/usr/bin/lxc-stop -k web1": health.VerbKill, "lxc-info web1": ""} {
 		argv := append(strings.Fields(line), "-P", r.Path())
 		if id, v, ok := i.Meaning(argv); ok != (want != "") || ok && (id != "web1" || v != want) {
 			t.Errorf("%q: %q %q %v", argv, id, v, ok)
 		}
 	}
-	r.Stop("web1")
-	if s, err := i.Look(context.Background(), "web1", was.Init); err != nil || s.State != health.Stopped || s.OnPurpose != "" || s.Finished {
-		t.Errorf("%+v, %v", s, err)
+	runs, err := sentinel.WatchExecs(i.Files(), nil, func(argv []string) (health.Verb, bool) { _, v, ok := i.Meaning(argv); return v, ok })
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = runs.Run(ctx) })
+	defer wg.Wait()
+	defer cancel()
+	for _, end := range []struct {
+		by   func(name string)
+		verb health.Verb
+	}{{func(name string) { r.Kill9(name) }, ""}, {r.Stop, health.VerbKill}} {
+		was := find(t, list(t, i), "web1")
+		end.by("web1")
+		eventually(t, "init has ended", func() bool { return syscall.Kill(was.Init.PID, 0) != nil })
+		died := time.Now()
+		if s, err := i.Look(context.Background(), "web1", was.Init); err != nil || s.State != health.Stopped || s.OnPurpose != "" || s.Finished {
+			t.Errorf("%+v, %v", s, err)
+		}
+		if end.verb == "" {
+			if seen := runs.At(died); len(seen) != 0 {
+				t.Errorf("a kill -9 was somebody's: %+v", seen)
+			}
+			r.WaitState("web1", "STOPPED", 10*time.Second)
+			r.Start("web1")
+			continue
+		}
+		eventually(t, "it is seen who stopped it", func() bool {
+			return slices.ContainsFunc(runs.At(died), func(a health.Actor) bool { return a.Verb == end.verb && slices.Contains(a.Argv, "web1") })
+		})
 	}
 }
 
