@@ -19,7 +19,7 @@ import (
 
 // farEngines are those of the suite that are asked over ssh.
 func farEngines() []subject {
-	return []subject{
+	return append(proxmoxOverSSH(), []subject{
 		{name: "lxc over ssh", yard: newFarYard(openFarLXC), broken: health.Broken, gone: health.Missing, option: "--help"},
 		{name: "docker over ssh", yard: newFarOCIYard("docker", rig.NewDocker), gone: health.Missing, marks: true, nobody: strings.Repeat("0", 64), cannot: cannot{autostart: true, already: true}},
 		{name: "podman over ssh", yard: newFarOCIYard("podman", rig.NewPodman), gone: health.Missing, marks: true, nobody: strings.Repeat("0", 64), startExit: 125, cannot: cannot{autostart: true, already: true}},
@@ -30,7 +30,7 @@ func farEngines() []subject {
 			comm: hostComm(), startExit: 255, killsDead: true, cannot: cannot{autostart: true}},
 		{name: "nspawn over ssh", away: nspawnAway, yard: newFarNspawnYard, broken: health.Broken, gone: health.Missing, marks: true, killsDead: true},
 		{name: "custom over ssh", yard: newFarYard(openFarLines), broken: health.Missing, gone: health.Missing, option: "--help"},
-	}
+	}...)
 }
 
 // farYard is LXC on "another" host: what is asked over ssh has no pids.

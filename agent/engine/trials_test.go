@@ -118,6 +118,8 @@ func stagers() []stager {
 		podmanTrials(),
 		lxcTrials(),
 		customTrials(),
+		proxmoxTrials("proxmox CT", "lxc"),
+		proxmoxTrials("proxmox VM", "qemu"),
 		incusTrials(),
 		libvirtLXCTrials(),
 		libvirtQemuTrials(),
