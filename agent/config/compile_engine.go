@@ -70,6 +70,7 @@ func (c *compiler) custom(path string, r rawEngine) *engine.CustomSpec {
 	}
 	s := &engine.CustomSpec{
 		List: r.List, Start: r.Start, Stop: r.Stop, Kill: r.Kill, Restart: r.Restart, Exec: r.Exec,
+		Repair: r.Repair, Unlock: r.Unlock, Backup: r.Backup, Logs: r.Logs,
 		Line: or(r.Line, ""), States: map[string]health.RunState{},
 	}
 	if j := r.JSON; j != nil {

@@ -132,6 +132,10 @@ type rawEngine struct {
 	Kill      []string       `mapstructure:"kill"`
 	Restart   []string       `mapstructure:"restart"`
 	Exec      []string       `mapstructure:"exec"`
+	Repair    []string       `mapstructure:"repair"`
+	Unlock    []string       `mapstructure:"unlock"`
+	Backup    []string       `mapstructure:"backup"`
+	Logs      []string       `mapstructure:"logs"`
 	JSON      *rawJSON       `mapstructure:"json"`
 	Line      *string        `mapstructure:"line"`
 	States    []rawWord      `mapstructure:"states"`

@@ -37,6 +37,10 @@ func engineKeys() []key {
 		argv("kill", "The command that ends one at once."),
 		argv("restart", "The command that restarts one; absent: stop, then start."),
 		argv("exec", "The command that runs another inside of one; the other's argv is appended."),
+		argv("repair", "The command that mends what a death leaves behind, and destroys no data."),
+		argv("unlock", "The command that takes away a lock that was left over."),
+		argv("backup", "The command that makes a backup of one, where its tool keeps it."),
+		argv("logs", "The command that prints what one said last, for the evidence."),
 		{name: "json", kind: block, only: custom, doc: "Where the list is JSON: dotted paths to what is needed. Either this or line.", keys: []key{
 			path("items", "To the array of containers; absent: the document is the array."),
 			path("id", "Within one item: its id."),

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -97,43 +98,81 @@ func systemdUnit(name string) string {
 }
 
 // orders remembers the stops, kills and restarts that we ordered, for engines whose own record of who stopped a container
-// cannot tell us from a person. The zero value is ready.
+// cannot tell us from a person. The zero value is ready, and remembers in memory only.
 type orders struct {
-	mu sync.Mutex
-	at map[string]order
+	keep string // how the files begin, by which an agent after this one knows them too; empty: there are none
+	mu   sync.Mutex
+	at   map[string]order
 }
 
 // An order is the last one about a container. until is zero while it is at work.
 type order struct{ from, until time.Time }
 
-func (o *orders) begin(id string) {
+// kept is orders that outlive this process: an agent that was replaced in the middle of a restart, or after it, must not
+// take its own stop for a person's.
+func (b *base) kept() orders {
+	name := strings.TrimSuffix(b.spec.Engine+"-"+b.spec.Instance, "-") + "-own-"
+	return orders{keep: filepath.Join(cmp.Or(b.spec.RunDir, runDir), name)}
+}
+
+func (o *orders) begin(id string) { o.set(id, order{from: time.Now()}) }
+
+func (o *orders) end(id string) { o.endBy(id, time.Now()) }
+
+// endBy is end for a command that nobody waits for any more, and that may go on until then.
+func (o *orders) endBy(id string, at time.Time) {
+	if last, ok := o.last(id); ok {
+		last.until = at
+		o.set(id, last)
+	}
+}
+
+func (o *orders) set(id string, x order) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.at == nil {
 		o.at = map[string]order{}
 	}
-	o.at[id] = order{from: time.Now()}
+	o.at[id] = x
+	if o.keep != "" && os.MkdirAll(filepath.Dir(o.keep), 0o750) == nil {
+		until := int64(0)
+		if !x.until.IsZero() {
+			until = x.until.UnixNano()
+		}
+		_ = os.WriteFile(o.keep+id, fmt.Appendf(nil, "%d %d\n", x.from.UnixNano(), until), 0o600)
+	}
 }
 
-func (o *orders) end(id string) {
+// last gives the last order about a container, ours or that of an agent before this one, which may have ended before it.
+func (o *orders) last(id string) (order, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if last, ok := o.at[id]; ok {
-		last.until = time.Now()
-		o.at[id] = last
+	if x, ok := o.at[id]; ok || o.keep == "" {
+		return x, ok
 	}
+	b, err := readBounded(o.keep+id, 64)
+	var from, until int64
+	if _, bad := fmt.Sscan(string(b), &from, &until); err != nil || bad != nil {
+		return order{}, false
+	}
+	x := order{from: time.Unix(0, from), until: time.Unix(0, until)}
+	if until == 0 {
+		x.until = x.from.Add(maxOwn)
+	}
+	return x, true
 }
 
 func (o *orders) forget(id string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.at, id)
+	if o.keep != "" {
+		_ = os.Remove(o.keep + id)
+	}
 }
 
 // covers tells whether what happened then was ordered by us. Slack is for the engine's clock and for what it tells late.
 func (o *orders) covers(id string, at time.Time, slack time.Duration) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	last, ok := o.at[id]
+	last, ok := o.last(id)
 	return ok && !at.Before(last.from.Add(-slack)) && (last.until.IsZero() || !at.After(last.until.Add(slack)))
 }

@@ -17,6 +17,7 @@ import (
 // shell.
 type CustomSpec struct {
 	List, Start, Stop, Kill, Restart, Exec []string
+	Repair, Unlock, Backup, Logs           []string
 
 	JSON   *CustomJSON                // the list is JSON
 	Line   string                     // or: a regexp with named groups id, name, state, pid, addr, autostart, mark; one container a line
@@ -43,7 +44,7 @@ type custom struct {
 	list  template
 	read  func(stdout []byte) ([]customRow, error)
 	notes notes
-	lines map[health.Verb]template // of what ends a container
+	lines map[health.Verb]template // of what changes a container
 
 	mu    sync.Mutex
 	names map[string]string // by id, of the last list
@@ -78,6 +79,19 @@ func openCustom(s Spec, r Runner) (*tool, error) {
 		return nil, err
 	}
 	t := &tool{verbs: map[health.Verb]verb{}, checkID: checkID, list: c.listAll, look: c.look, defined: func(string) bool { return true }}
+	if err := c.orders(t); err != nil {
+		return nil, err
+	}
+	t.meaning, t.files = c.meaning, customFiles(c.lines)
+	if err := c.reads(t); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// orders takes in the command lines that change a container.
+func (c *custom) orders(t *tool) error {
+	u := c.spec.Custom
 	for _, v := range []struct {
 		verb  health.Verb
 		argv  []string
@@ -85,37 +99,61 @@ func openCustom(s Spec, r Runner) (*tool, error) {
 	}{
 		{health.VerbStart, u.Start, 2 * time.Minute}, {health.VerbStop, u.Stop, time.Minute},
 		{health.VerbKill, u.Kill, 30 * time.Second}, {health.VerbRestart, u.Restart, 3 * time.Minute},
+		{health.VerbRepair, u.Repair, 2 * time.Minute}, {health.VerbUnlock, u.Unlock, 30 * time.Second},
+		{health.VerbBackup, u.Backup, 6 * time.Hour},
 	} {
-		line, err := parseTemplate("custom."+string(v.verb), v.argv)
+		line, err := aboutOne("custom."+string(v.verb), v.argv)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if line == nil {
 			continue
 		}
-		if !line.uses("ID") && !line.uses("Name") {
-			return nil, fmt.Errorf("custom.%s: names no container: put {{.ID}} where its id belongs", v.verb)
-		}
-		if v.verb != health.VerbStart {
-			c.lines[v.verb] = line
-		}
+		c.lines[v.verb] = line
 		t.verbs[v.verb] = verb{argv: c.argv(line), limit: v.limit, slack: 10 * time.Second, read: readCustomAnswer}
 	}
-	t.meaning, t.files = c.meaning, customFiles(c.lines)
-	line, err := parseTemplate("custom.exec", u.Exec)
+	return nil
+}
+
+// reads takes in those that only read.
+func (c *custom) reads(t *tool) error {
+	exec, err := aboutOne("custom.exec", c.spec.Custom.Exec)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if line != nil {
-		if !line.uses("ID") && !line.uses("Name") {
-			return nil, errors.New("custom.exec: names no container: put {{.ID}} where its id belongs")
-		}
+	if exec != nil {
 		t.exec = func(id string, argv []string) ([]string, error) {
-			head, err := c.argv(line)(call{id: id})
+			head, err := c.argv(exec)(call{id: id})
 			return append(head, argv...), err
 		}
 	}
-	return t, nil
+	logs, err := aboutOne("custom.logs", c.spec.Custom.Logs)
+	if err != nil || logs == nil {
+		return err
+	}
+	t.logs = func(id string) []Source {
+		s := Source{Name: "log.txt", Shows: "what the container itself said last, by its tool", Tail: customLogTail, Volatile: true}
+		argv, err := c.argv(logs)(call{id: id})
+		if err != nil {
+			return nil
+		}
+		s.Argv = argv
+		return []Source{s}
+	}
+	t.evidence = func(id string, _ health.Sighting) []Source { return t.logs(id) }
+	return nil
+}
+
+// customLogTail is how much is kept of a log's end, in bytes.
+const customLogTail = 256 << 10
+
+// aboutOne takes in a command line about one container; nil for an empty one.
+func aboutOne(key string, argv []string) (template, error) {
+	line, err := parseTemplate(key, argv)
+	if err == nil && line != nil && !line.uses("ID") && !line.uses("Name") {
+		err = fmt.Errorf("%s: names no container: put {{.ID}} where its id belongs", key)
+	}
+	return line, err
 }
 
 func checkStates(states map[string]health.RunState) error {
@@ -159,6 +197,9 @@ func (c *custom) listAll(ctx context.Context, _ []health.Ref) (Listing, error) {
 		return Listing{}, fmt.Errorf("%q printed %d bytes: not believed", argv[0], t.StdoutSize)
 	}
 	rows, err := c.read(t.Stdout)
+	if err == nil {
+		err = c.spec.Custom.plausible(rows)
+	}
 	if err != nil {
 		return Listing{Notes: c.notes.take()}, fmt.Errorf("read what %q printed: %w", argv[0], err)
 	}

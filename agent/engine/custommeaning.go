@@ -12,9 +12,14 @@ import (
 // What a person types to stop, kill or restart a container is known as far as it is what the agent itself would type: the
 // command lines of the configuration, with any name and any limit filled in.
 
+// customEnds are the verbs that end a container.
+func customEnds() []health.Verb {
+	return []health.Verb{health.VerbStop, health.VerbKill, health.VerbRestart}
+}
+
 // meaning compares a command line with the templates. A tool that is a script shows its interpreter first.
 func (c *custom) meaning(argv []string) (string, health.Verb, bool) {
-	for _, v := range []health.Verb{health.VerbStop, health.VerbKill, health.VerbRestart} {
+	for _, v := range customEnds() {
 		line := c.lines[v]
 		id, ok := line.match(argv)
 		if !ok && len(argv) > 1 {
@@ -77,8 +82,11 @@ func (e element) literal() string { return e.text.Root.String() }
 // customFiles are where the tools of the templates lie.
 func customFiles(lines map[health.Verb]template) []string {
 	var files []string
-	for _, line := range lines {
-		tool := line[0].literal()
+	for _, v := range customEnds() {
+		if lines[v] == nil {
+			continue
+		}
+		tool := lines[v][0].literal()
 		if filepath.IsAbs(tool) {
 			files = append(files, tool)
 			continue

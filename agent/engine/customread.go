@@ -168,6 +168,20 @@ func splitAddrs(s string) []string {
 	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' || r == ';' })
 }
 
+// plausible refuses rows of which none has a known state: a message that happens to fit, as of a daemon that is starting,
+// would make all containers missing.
+func (u *CustomSpec) plausible(rows []customRow) error {
+	for _, r := range rows {
+		if _, known := u.States[r.state]; known {
+			return nil
+		}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	return fmt.Errorf("none of its %d states is in custom.states, the first is %q: not believed", len(rows), tidy(rows[0].state))
+}
+
 // sightings judges the rows. What is not understood is told once, and unknown: never stopped.
 func (c *custom) sightings(rows []customRow) []health.Sighting {
 	names := make(map[string]string, len(rows))

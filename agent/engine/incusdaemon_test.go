@@ -67,20 +67,27 @@ func (v *incusTest) daemonAnew() {
 func (v *incusTest) hangs() {
 	v.Make("web2", made{})
 	v.incusYard.Run("web2")
+	v.Freeze("web2")
+	v.Make("web3", made{})
+	v.incusYard.Run("web3")
+	v.Update("web3", func(c *scripted.Container) { c.Says = "ready" })
+	v.AddIncus(scripted.Container{ID: "p1_web1", Name: "web1", Keys: map[string]string{"project": "p1"}})
+	v.StartIncus("p1_web1")
 	v.Make("odd", made{broken: true})
 	was := list(v.T, v.i)
 	i := v.by(runnerOf(v.T), 2*time.Second)
 	v.Fault(scripted.Fault{On: "incus list", Do: scripted.Hang})
-	l := list(v.T, i)
-	a, b, odd := find(v.T, l, "web1"), find(v.T, l, "web2"), find(v.T, l, "odd")
-	if !strings.Contains(l.Degraded, `because of "odd"`) || odd.State != health.Broken || len(l.Notes) != 0 {
-		v.Errorf("%+v, degraded %q, %q", odd, l.Degraded, l.Notes)
-	}
-	for _, s := range []health.Sighting{a, b} {
-		full := find(v.T, was, s.Ref.ID)
-		full.At, s.At = time.Time{}, time.Time{}
-		if !reflect.DeepEqual(full, s) {
-			v.Errorf("without states\n%+v\nwith\n%+v", s, full)
+	for _, how := range []string{"one by one", "from the row"} { // once their inits are known
+		l := list(v.T, i)
+		odd := find(v.T, l, "odd")
+		if !strings.Contains(l.Degraded, `because of "odd"`) || odd.State != health.Broken || len(l.Notes) != 0 {
+			v.Errorf("%+v, degraded %q, %q", odd, l.Degraded, l.Notes)
+		}
+		for _, id := range []string{"web1", "web2", "web3", "p1_web1"} {
+			full, s := find(v.T, was, id), find(v.T, l, id)
+			if full.At, s.At = (time.Time{}), (time.Time{}); !reflect.DeepEqual(full, s) {
+				v.Errorf("%s\n%+v\nwith states\n%+v", how, s, full)
+			}
 		}
 	}
 	v.Update("odd", func(c *scripted.Container) { c.Says = "" })
@@ -89,12 +96,17 @@ func (v *incusTest) hangs() {
 		v.Errorf("it is over: %q", l.Degraded)
 	}
 	v.set("location", "node1")
+	v.AddIncus(scripted.Container{ID: "far", Name: "far", State: "running", Keys: map[string]string{"location": "node2"}})
 	v.set("origin", "node2")
 	v.set("autorestart", "true")
 	v.set("role", "web")
 	v.Update("web1", func(c *scripted.Container) { c.UUID = "" })
 	v.Fault(scripted.Fault{On: "incus list", Do: scripted.Hang})
-	if s := find(v.T, list(v.T, i), "web1"); s.Lock == nil || s.Supervisor == "" || s.Mark != "2026-11-25T09:51:21.515857411Z" || len(s.Tags) != 1 {
+	l := list(v.T, i)
+	if peek(l, "far") != nil {
+		v.Error("what is on another member is watched here")
+	}
+	if s := find(v.T, l, "web1"); s.Lock == nil || s.Supervisor == "" || s.Mark != "2026-11-25T09:51:21.515857411Z" || len(s.Tags) != 1 {
 		v.Errorf("%+v", s)
 	}
 	v.StopIncus("web1", "alice")
@@ -103,7 +115,6 @@ func (v *incusTest) hangs() {
 	}
 	v.StartIncus("web1")
 	v.Kill9("web1")
-	time.Sleep(time.Millisecond)
 	if s := find(v.T, list(v.T, i), "web1"); s.State != health.Stopped || s.OnPurpose != "" {
 		v.Errorf("it was started since: %+v", s)
 	}

@@ -146,7 +146,7 @@ func (l *libvirt) ours(id string) {
 	defer l.mu.Unlock()
 	for _, d := range l.known {
 		if d.name == id {
-			d.own, d.ownLife, d.dirty = true, d.life(), true
+			d.own, d.ownLife, d.ownOver, d.dirty = true, d.life(), false, true
 		}
 	}
 }

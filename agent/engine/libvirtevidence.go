@@ -34,9 +34,9 @@ func (l *libvirt) evidence(id string, _ health.Sighting) []Source {
 		argv := append(l.argv("virsh", "-q", "-c", l.uri), "screenshot", domain, "--file", "/dev/stdout")
 		out = append(out, Source{Name: "screenshot.png", Shows: "the screen of the VM, a picture", Argv: argv, Volatile: true, Image: true})
 	}
-	state := []string{"domstate --reason", "dominfo", "domcontrol"}
+	state := []string{"domstate --reason", "dominfo"}
 	if l.driver == "qemu" {
-		state = append(state, "domblkerror", "domjobinfo", "domstats --nowait")
+		state = append(state, "domcontrol", "domblkerror", "domjobinfo", "domstats --nowait")
 	}
 	out = append(out, Source{Name: "libvirt-state.txt", Argv: ask(state...), Volatile: true},
 		Source{Name: "libvirt-domain.xml", Argv: l.virsh("dumpxml", domain), Volatile: true})

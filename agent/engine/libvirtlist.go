@@ -31,6 +31,7 @@ type virtDomain struct {
 	saved      bool // a managed save is there: a start continues from it
 	transient  bool
 	job        virtJob
+	occupied   bool       // somebody waits for an answer of its monitor
 	ending     virtEnding // of its last life, by its log
 	disks      string     // what is wrong with its disks
 	file       string     // mark of its definition's file
@@ -41,6 +42,7 @@ type virtDomain struct {
 	dirty      bool      // something happened to it
 	own        bool      // we ended the life ownLife
 	ownLife    string
+	ownOver    bool // and that was seen
 }
 
 // life tells one life from another.
@@ -66,7 +68,9 @@ func (l *libvirt) list(ctx context.Context, _ []health.Ref) (Listing, error) {
 	case err != nil:
 		return Listing{Notes: l.notes.take()}, err
 	}
-	if err := l.detail(ctx, l.learnAll(snap)); err != nil {
+	if err := l.detail(ctx, l.learnAll(snap)); errors.Is(err, errVirtSilent) {
+		return l.listSlowly(ctx, true)
+	} else if err != nil {
 		return Listing{Notes: l.notes.take()}, err
 	}
 	var all []string
@@ -203,17 +207,17 @@ func (l *libvirt) learn(n virtNamed, snap virtSnapshot) (more bool) {
 // The caller holds mu.
 func (l *libvirt) stale(d *virtDomain) bool {
 	runs := d.said.state == "running"
-	fresh := runs && len(d.addrs) == 0 && time.Since(d.born) < 2*time.Minute // its guest may just be asking for one
+	fresh := runs && len(d.addrs) == 0 && len(d.conf.macs) > 0 && time.Since(d.born) < 2*time.Minute // its guest may just be asking for one
 	return fresh || (runs || !l.local) && time.Since(d.asked) > l.spec.Quiet
 }
 
-// questions are what one domain is asked about: its state and reason, addresses, definition, and what is under way. It is
+// questions are what one domain is asked about: its state and reason, addresses, definition, and its monitor. It is
 // not asked for addresses of the source "arp" where this host's own table can be read for less; with a larger one libvirt
 // 9.0 fails besides ("internal error: wrong nlmsg len").
 func (l *libvirt) questions(uuid string) []string {
 	ask := []string{"domstate --reason " + uuid, "domifaddr --source lease " + uuid, "dumpxml --inactive " + uuid, "echo", "echo"}
-	if l.driver != "lxc" { // which has no jobs
-		ask[3] = "domjobinfo " + uuid
+	if l.driver != "lxc" { // which has none
+		ask[3] = "domcontrol " + uuid
 	}
 	if !l.local {
 		ask[4] = "domifaddr --source arp " + uuid
@@ -242,8 +246,39 @@ func (l *libvirt) detail(ctx context.Context, uuids []string) error {
 			}
 		}
 		l.mu.Unlock()
+		l.askJobs(ctx, chunk, false)
 	}
 	return nil
+}
+
+// askJobs asks what is under way with these, or, unless all is set, with those of them of whom something was known to be: to
+// see its end. The question waits for whoever asks a monitor that hangs (30 s, virDomainObjBeginJob), so it is asked by itself,
+// and not of those.
+func (l *libvirt) askJobs(ctx context.Context, uuids []string, all bool) {
+	var ask, cmds []string
+	l.mu.Lock()
+	for _, uuid := range uuids {
+		if d := l.known[uuid]; d != nil && l.driver != "lxc" && !d.occupied && d.said.state != "shut off" && (all || d.job.operation != "") {
+			ask, cmds = append(ask, uuid), append(cmds, "domjobinfo "+uuid)
+		} else if d != nil && d.said.state == "shut off" {
+			d.job = virtJob{}
+		}
+	}
+	l.mu.Unlock()
+	if len(ask) == 0 {
+		return
+	}
+	items, _, err := l.batch(ctx, cmds, virtSlowWithin)
+	if err != nil {
+		return // what was known stays so
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, uuid := range ask {
+		if d := l.known[uuid]; d != nil {
+			d.job = d.job.now(parseVirtJob(items[i], time.Now()))
+		}
+	}
 }
 
 // digest takes in the answers to questions about one domain. The caller holds mu.
@@ -261,7 +296,7 @@ func (l *libvirt) digest(d *virtDomain, items []string, near map[string][]health
 	} else if strings.TrimSpace(items[2]) != "" {
 		l.notes.add("the definition of %q cannot be read: %v", d.name, err)
 	}
-	d.job = d.job.now(parseVirtJob(items[3], time.Now()))
+	d.occupied = strings.HasPrefix(items[3], "occupied")
 	addrs := append(parseVirtAddrs(items[1]), parseVirtAddrs(items[4])...)
 	for _, mac := range d.conf.macs {
 		addrs = append(addrs, near[mac]...)

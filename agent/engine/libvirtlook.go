@@ -30,6 +30,7 @@ func (l *libvirt) look(ctx context.Context, id string, _ health.Process) (health
 	if !same {
 		return l.lookForNew(ctx, id)
 	}
+	l.askJobs(ctx, []string{uuid}, true)
 	if failed {
 		l.askDisks(ctx, uuid)
 	}
@@ -51,10 +52,10 @@ func (l *libvirt) askAbout(ctx context.Context, uuids []string, within time.Dura
 	}
 	near, n := l.neighbours(), len(cmds)/len(uuids)
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	for i, uuid := range uuids {
 		err = errors.Join(err, l.hear(uuid, items[i*n:(i+1)*n], said, near))
 	}
+	l.mu.Unlock()
 	return err
 }
 

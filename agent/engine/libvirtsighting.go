@@ -58,7 +58,8 @@ func (l *libvirt) sighting(uuid string, thorough bool) (s health.Sighting, ok bo
 		if s.Lock == nil && d.job.operation != "" {
 			s.Lock = &health.Lock{Operation: d.job.operation, Since: d.job.since}
 		}
-		if d.own && d.life() != d.ownLife {
+		// Without a process it is only ending, or on another host, where lives are told apart by their ends.
+		if d.own && (d.ownOver || d.init.PID != 0 && d.life() != d.ownLife) {
 			d.own = false
 		}
 	case health.Stopped:
@@ -85,6 +86,7 @@ func (l *libvirt) ended(d *virtDomain, v virtVerdict, s *health.Sighting) {
 		s.Lock = &health.Lock{Operation: "managed save"}
 	}
 	if d.own {
+		d.ownOver = true
 		return
 	}
 	s.OnPurpose = v.purpose

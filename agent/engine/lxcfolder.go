@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"golang.org/x/sys/unix"
-
 	"atalaya/agent/health"
 )
 
@@ -53,13 +51,8 @@ func (l *lxc) folder(name string) (f lxcFolder, ok bool) {
 	if _, err := os.Stat(filepath.Join(l.path, name, "config")); err != nil {
 		return lxcFolder{}, false
 	}
-	var st unix.Statx_t
-	if err := unix.Statx(unix.AT_FDCWD, filepath.Join(l.path, name), 0, unix.STATX_INO|unix.STATX_BTIME, &st); err != nil {
+	if f.mark = folderMark(filepath.Join(l.path, name)); f.mark == "" {
 		return lxcFolder{}, false
-	}
-	f.mark = fmt.Sprintf("%d", st.Ino)
-	if st.Mask&unix.STATX_BTIME != 0 {
-		f.mark += fmt.Sprintf("-%d.%09d", st.Btime.Sec, st.Btime.Nsec)
 	}
 	f.lock = lxcCreation(filepath.Join(l.path, name, "partial"))
 	return f, true

@@ -6,12 +6,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"atalaya/agent/engine"
 	"atalaya/agent/health"
+	"atalaya/agent/sentinel"
 	"atalaya/cmd/atalaya-lab/rig"
 	"atalaya/cmd/atalaya-lab/scripted"
 )
@@ -36,8 +38,8 @@ func lxcTrials() stager {
 		halfMade:      apart(lxcHalfCreated),
 		breaks:        apart(lxcConfigBreaks),
 		addresses:     apart(lxcAddresses),
-		whoStopped:    {by: apart(lxcStopMeans).by, never: "It keeps no record: a stop is known by the command's run, while an agent is there to see it."},
-		others:        never("It restarts nothing by itself, and keeps no word of another that would."),
+		whoStopped:    {by: apart(lxcStopMeans).by, never: noRecord},
+		others:        never(noOther),
 		strange:       apart(lxcStrange),
 		oneProcess:    apart(lxcCosts, lxcLooksAtTheDead),
 		takesOver:     apart(lxcTakesOver, lxcFrozenByCgroup),
@@ -45,8 +47,12 @@ func lxcTrials() stager {
 	})
 }
 
-// Of each engine whose commands do the work themselves.
-const noDaemon = "It has no daemon: each command does its own work."
+// Of each engine for which it is so.
+const (
+	noDaemon = "It has no daemon: each command does its own work."
+	noRecord = "It keeps no record: a stop is known by the command's run, while an agent is there to see it."
+	noOther  = "It restarts nothing by itself, and keeps no word of another that would."
+)
 
 func lxcFound(t *testing.T) {
 	r, _, _ := lxcRig(t, rig.LXCOptions{}, 0)
@@ -108,6 +114,11 @@ func lxcCreateInterrupted(t *testing.T) {
 
 func lxcAddresses(t *testing.T) {
 	r, i, _ := lxcRig(t, rig.LXCOptions{}, 0)
+	addressTrial(t, r, i)
+}
+
+// addressTrial is for each engine that stands on LXC, as is takeOverTrial.
+func addressTrial(t *testing.T, r *rig.LXC, i *engine.Instance) {
 	r.Add("many", "lxc.net.0.ipv4.address = 192.0.2.7/32", "lxc.net.0.ipv6.address = fd00:77::11/64")
 	r.Add("none", "lxc.net =", "lxc.net.0.type = empty")
 	r.Start("many")
@@ -120,26 +131,53 @@ func lxcAddresses(t *testing.T) {
 			}
 			slices.Sort(got)
 			slices.Sort(want)
-			if !slices.Equal(got, want) || s.State != health.Running || (id == "none") != (len(s.Links) == 0) {
+			if !slices.Equal(got, want) || s.State != health.Running || id == "none" && len(s.Links) != 0 {
 				t.Errorf("%s, %s: %q, want %q; %+v", what, id, got, want, s)
 			}
 		}
 	}
 }
 
-// The commands that a person types mean what they do; a death is nobody's.
+// The commands that a person types mean what they do, and are seen being run; a death is nobody's.
 func lxcStopMeans(t *testing.T) {
 	r, i, _ := lxcRig(t, rig.LXCOptions{N: 1}, 0)
-	was := find(t, list(t, i), "web1")
 	for line, want := range map[string]health.Verb{"lxc-stop -n web1": health.VerbStop, "/usr/bin/lxc-stop -k web1": health.VerbKill, "lxc-info web1": ""} {
 		argv := append(strings.Fields(line), "-P", r.Path())
 		if id, v, ok := i.Meaning(argv); ok != (want != "") || ok && (id != "web1" || v != want) {
 			t.Errorf("%q: %q %q %v", argv, id, v, ok)
 		}
 	}
-	r.Stop("web1")
-	if s, err := i.Look(context.Background(), "web1", was.Init); err != nil || s.State != health.Stopped || s.OnPurpose != "" || s.Finished {
-		t.Errorf("%+v, %v", s, err)
+	runs, err := sentinel.WatchExecs(i.Files(), nil, func(argv []string) (health.Verb, bool) { _, v, ok := i.Meaning(argv); return v, ok })
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = runs.Run(ctx) })
+	defer wg.Wait()
+	defer cancel()
+	for _, end := range []struct {
+		by   func(name string)
+		verb health.Verb
+	}{{func(name string) { r.Kill9(name) }, ""}, {r.Stop, health.VerbKill}} {
+		was := find(t, list(t, i), "web1")
+		end.by("web1")
+		eventually(t, "init has ended", func() bool { return syscall.Kill(was.Init.PID, 0) != nil })
+		died := time.Now()
+		if s, err := i.Look(context.Background(), "web1", was.Init); err != nil || s.State != health.Stopped || s.OnPurpose != "" || s.Finished {
+			t.Errorf("%+v, %v", s, err)
+		}
+		if end.verb == "" {
+			if seen := runs.At(died); len(seen) != 0 {
+				t.Errorf("a kill -9 was somebody's: %+v", seen)
+			}
+			r.WaitState("web1", "STOPPED", 10*time.Second)
+			r.Start("web1")
+			continue
+		}
+		eventually(t, "it is seen who stopped it", func() bool {
+			return slices.ContainsFunc(runs.At(died), func(a health.Actor) bool { return a.Verb == end.verb && slices.Contains(a.Argv, "web1") })
+		})
 	}
 }
 
@@ -174,11 +212,15 @@ func lxcStrange(t *testing.T) {
 // An agent that begins finds them as they are. LXC does not tell one that was stopped from one that died.
 func lxcTakesOver(t *testing.T) {
 	r, _, _ := lxcRig(t, rig.LXCOptions{N: 4}, 0)
+	takeOverTrial(t, r, openLXC)
+}
+
+func takeOverTrial(t *testing.T, r *rig.LXC, open func(*testing.T, *rig.LXC) *engine.Instance) {
 	r.Freeze("web2")
 	r.Kill9("web3")
 	r.Stop("web4")
 	r.WaitState("web3", "STOPPED", scripted.Patience(20*time.Second))
-	l := list(t, openLXC(t, r))
+	l := list(t, open(t, r))
 	for id, want := range map[string]health.RunState{"web1": health.Running, "web2": health.Paused, "web3": health.Stopped, "web4": health.Stopped} {
 		s := find(t, l, id)
 		if s.State != want || (s.Init.PID != 0) != (want != health.Stopped) || s.OnPurpose != "" {

@@ -89,7 +89,7 @@ func (b *lxdBench) daemonAnew(t *testing.T) {
 		}
 	}
 	b.follow(t)
-	b.Kill9("web1")
+	b.die(t, "web1")
 	if s, err := b.i.Look(context.Background(), "web1", before); err != nil || s.State != health.Stopped || s.OnPurpose != "" {
 		t.Errorf("%+v %v", s, err)
 	}
@@ -176,7 +176,7 @@ func (b *lxdBench) takesOver(t *testing.T) {
 	}
 	paused := look(t, b.i, "frozen").Init
 	b.Freeze("frozen")
-	b.Kill9("dead")
+	b.die(t, "dead")
 	b.About("off", "stop", "--force")
 	i, _ := lxdOpen(t, b.LXD, 10*time.Second)
 	off := look(t, i, "off")

@@ -94,7 +94,7 @@ func (l *lxd) listWithout(ctx context.Context) (Listing, error) {
 		switch {
 		case strings.HasPrefix(s.Detail, lxdSilent):
 			silent = append(silent, s.Ref.ID)
-		case s.State == health.Running && s.Init.PID == 0:
+		case (s.State == health.Running || s.State == health.Paused) && s.Init.PID == 0:
 			lifeless = append(lifeless, s.Ref.ID)
 		}
 	}

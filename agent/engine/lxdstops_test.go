@@ -134,7 +134,7 @@ func (b *lxdBench) events(t *testing.T) {
 		t.Errorf("%q", told())
 	}
 	before = b.up(t, "followed")
-	b.Kill9("followed")
+	b.die(t, "followed")
 	began := time.Now()
 	s, err = b.i.Look(context.Background(), "followed", before)
 	if err != nil || s.State != health.Stopped || s.OnPurpose != "" {

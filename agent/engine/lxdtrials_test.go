@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -101,6 +102,13 @@ func (b *lxdBench) up(t *testing.T, id string) health.Process {
 	return look(t, b.i, id).Init
 }
 
+// die kills a container's init, and returns when it is dead.
+func (b *lxdBench) die(t *testing.T, id string) {
+	t.Helper()
+	pid := b.Kill9(id)
+	eventually(t, "its init ends", func() bool { return syscall.Kill(pid, 0) != nil })
+}
+
 func (b *lxdBench) found(t *testing.T) {
 	foundIn(t, "lxd", map[string]string{b.Path(): "/var/lib/lxd"})
 }
@@ -190,7 +198,7 @@ func (b *lxdBench) breaks(t *testing.T) {
 	if a := b.i.Do(context.Background(), health.VerbStart, "frail", 0); !a.Already || a.Err != "" {
 		t.Errorf("%+v", a)
 	}
-	b.Kill9("frail")
+	b.die(t, "frail")
 	if s, err := b.i.Look(context.Background(), "frail", before.Init); err != nil || s.State != health.Stopped {
 		t.Errorf("%+v %v", s, err)
 	}

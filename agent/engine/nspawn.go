@@ -7,13 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"atalaya/agent/health"
-	"atalaya/agent/hostexec"
 )
 
 // systemd-nspawn, as measured with systemd 252 of Debian 12: a container is an instance of systemd-nspawn@.service, by
@@ -28,18 +28,28 @@ const (
 	nspawnStopsIn = 90 * time.Second
 )
 
+// nspawnFolders are those in which systemd-nspawn looks for what it is to boot (systemd-nspawn(1), --machine=). Only the
+// first is listed: what is in another is known once its unit is loaded.
+func nspawnFolders() []string {
+	return []string{nspawnImages, "/etc/machines", "/run/machines", "/usr/local/lib/machines", "/usr/lib/machines"}
+}
+
 // nspawn is the systemd of this host.
 type nspawn struct {
 	base
-	ours orders
 
 	mu    sync.Mutex
 	known map[string]*nspawnEntry // by name
+	away  nspawnAway
+	deaf  time.Time // when machined last did not answer
 }
 
 // A nspawnEntry is what is remembered of one machine between two questions. Guarded by nspawn.mu.
 type nspawnEntry struct {
-	init    health.Process
+	init    health.Process // on another host: of its nspawn
+	leader  int            // on another host: the pid of its init there; 0 is not known
+	sought  int            // how often that was asked for in this life
+	mark    string         // on another host: of its folder or image
 	addrs   []health.Addr
 	config  string
 	links   []string
@@ -62,6 +72,7 @@ func openNspawn(s Spec, r Runner) (*tool, error) {
 	return &tool{
 		verbs: n.verbs(), checkID: checkNspawnID, list: n.list, look: n.look, defined: n.defined, exec: n.exec,
 		meaning: n.meaning, files: nspawnFiles(), evidence: n.evidence, events: n.events,
+		logs: n.logs, place: n.place,
 		version: n.argv("machinectl", "--version"), units: []string{"machines.target"}, autostarter: systemdUnit("machines.target"),
 		blind: []string{
 			"A stop that systemd did is known from its journal, and not who asked for it; without a journal it is not known.",
@@ -77,14 +88,16 @@ func (n *nspawn) verbs() map[health.Verb]verb {
 			return n.argv("systemctl", append(append([]string{"--no-ask-password"}, more...), "--", nspawnUnitOf(c.id))...), nil
 		}
 	}
-	read := readAnswer()
+	read := readNspawn
 	return map[health.Verb]verb{
 		// It says nothing about what runs already.
 		health.VerbStart: {argv: line("start"), before: n.remember, after: n.started, limit: 2 * time.Minute, slack: 10 * time.Second, read: read},
 		// systemd kills what has not ended after TimeoutStopSec of the unit: it is the owner's word, and given the time.
-		health.VerbStop:    {argv: line("stop"), before: n.begin, after: n.end, least: n.stopsIn, limit: nspawnStopsIn, slack: 20 * time.Second, read: read},
-		health.VerbKill:    {argv: line("kill", "--signal=SIGKILL"), before: n.begin, after: n.end, limit: 30 * time.Second, read: read},
-		health.VerbRestart: {argv: line("restart"), before: n.begin, after: n.end, least: n.stopsIn, limit: nspawnStopsIn, slack: 2 * time.Minute, read: read},
+		health.VerbStop:    {argv: line("stop"), before: n.sign("stop"), least: n.stopsIn, limit: nspawnStopsIn, slack: 20 * time.Second, read: read},
+		health.VerbKill:    {argv: line("kill", "--signal=SIGKILL"), before: n.sign("kill"), limit: 30 * time.Second, read: read},
+		health.VerbRestart: {argv: line("restart"), before: n.sign("restart"), least: n.stopsIn, limit: nspawnStopsIn, slack: 2 * time.Minute, read: read},
+		// What ended too often is refused (start-limit-hit), until its failures are forgotten.
+		health.VerbRepair: {argv: line("reset-failed"), limit: 30 * time.Second, read: read},
 	}
 }
 
@@ -114,58 +127,95 @@ func checkNspawnID(id string) error {
 func (n *nspawn) exec(id string, argv []string) ([]string, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	e := n.known[id]
-	if e == nil || e.init.PID == 0 || !alive(e.init) {
+	pid := 0
+	if e := n.known[id]; e != nil && n.far() {
+		pid = e.leader
+	} else if e != nil && alive(e.init) {
+		pid = e.init.PID
+	}
+	if pid == 0 {
 		return nil, fmt.Errorf("run a command in machine %q: no init of it is known to live", id)
 	}
-	line := n.argv("nsenter", "--all", "--target="+strconv.Itoa(e.init.PID), "--")
+	line := n.argv("nsenter", "--all", "--target="+strconv.Itoa(pid), "--")
 	return append(line, argv...), nil
 }
 
 // defined tells whether there is an image, or a unit of its own, by that name.
 func (n *nspawn) defined(name string) bool {
+	for _, dir := range nspawnFolders() {
+		if n.holds(filepath.Join(dir, name)) || n.holds(filepath.Join(dir, name+".raw")) {
+			return true
+		}
+	}
 	for _, path := range []string{
-		filepath.Join(nspawnImages, name), filepath.Join(nspawnImages, name+".raw"),
 		"/etc/systemd/system/" + nspawnUnitOf(name), "/etc/systemd/system/" + nspawnUnitOf(name) + ".d",
-		"/etc/systemd/system/machines.target.wants/" + nspawnUnitOf(name),
+		nspawnWanted + "/" + nspawnUnitOf(name),
 	} {
-		if _, err := os.Lstat(n.file(path)); err == nil || !errors.Is(err, os.ErrNotExist) {
+		if n.holds(path) {
 			return true
 		}
 	}
 	return false
 }
 
+// holds tells whether a file of the host is there, or cannot be denied to be.
+func (n *nspawn) holds(path string) bool {
+	_, err := os.Lstat(n.file(path))
+	return err == nil || !errors.Is(err, os.ErrNotExist)
+}
+
+// place tells /var/lib/machines from another folder that is mounted over it, or from the bare one below.
+func (n *nspawn) place() string { return folderMark(n.file(nspawnImages)) }
+
+// nspawnWanted is where the units stand that are started at boot.
+const nspawnWanted = "/etc/systemd/system/machines.target.wants"
+
+// enabled lists the machines that are started at boot, also those whose images are not there.
+func (n *nspawn) enabled() (out []string) {
+	entries, _ := os.ReadDir(n.file(nspawnWanted))
+	for _, e := range entries {
+		if name, ok := nspawnNameOf(e.Name()); ok {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
 // images lists what is in /var/lib/machines. That it is not there is no error: another folder may be named in units.
-func (n *nspawn) images() ([]string, error) {
+func (n *nspawn) images(ctx context.Context) ([]string, error) {
+	if n.far() {
+		return n.awayImages(ctx)
+	}
 	entries, err := os.ReadDir(n.file(nspawnImages))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("list the images: %w", err)
 	}
-	var out []string
+	out := n.enabled()
 	for _, e := range entries {
-		name := e.Name()
-		raw, isRaw := strings.CutSuffix(name, ".raw")
-		switch {
-		case strings.HasPrefix(name, "."), strings.HasSuffix(name, ".nspawn"): // pools, half-made copies; settings
-			continue
-		case isRaw:
-			name = raw
-		case e.Type().IsRegular():
-			continue
+		if name := n.imageName(e.Name(), e.Type().IsRegular()); name != "" && !slices.Contains(out, name) {
+			out = append(out, name)
 		}
-		if err := checkNspawnID(name); err != nil {
-			n.notes.add("image in %s not watched: %v", nspawnImages, err)
-			continue
-		}
-		out = append(out, name)
 	}
 	return out, nil
 }
 
-func (n *nspawn) begin(_ context.Context, c call) { n.ours.begin(c.id) }
-
-func (n *nspawn) end(_ context.Context, c call, _ *Answer) { n.ours.end(c.id) }
+// imageName gives the machine whose folder or image this is; "" if none.
+func (n *nspawn) imageName(file string, regular bool) string {
+	raw, isRaw := strings.CutSuffix(file, ".raw")
+	switch {
+	case strings.HasPrefix(file, "."), strings.HasSuffix(file, ".nspawn"): // pools, half-made copies; settings
+		return ""
+	case isRaw:
+		file = raw
+	case regular:
+		return ""
+	}
+	if err := checkNspawnID(file); err != nil {
+		n.notes.add("image in %s not watched: %v", nspawnImages, err)
+		return ""
+	}
+	return file
+}
 
 // stopsIn is how long systemd itself lets a machine take to stop.
 func (n *nspawn) stopsIn(id string) time.Duration {
@@ -177,41 +227,13 @@ func (n *nspawn) stopsIn(id string) time.Duration {
 	return 0
 }
 
-// remember whether it runs before it is told to start.
-func (n *nspawn) remember(ctx context.Context, c call) {
-	s, err := n.look(ctx, c.id, health.Process{})
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if e := n.known[c.id]; e != nil {
-		e.wasUp = err == nil && (s.State == health.Running || s.State == health.Paused)
-	}
-}
-
-// started takes the cause of a failed start from the journal: "Job for … failed because the control process exited with
-// error code" is all that systemctl says. What ran before was not started.
-func (n *nspawn) started(ctx context.Context, c call, a *Answer) {
-	n.mu.Lock()
-	if e := n.known[c.id]; e != nil && a.Err == "" {
-		a.Already = e.wasUp
-	}
-	n.mu.Unlock()
-	if a.Err == "" {
-		return
-	}
-	argv := n.argv("journalctl", "--quiet", "--boot", "--no-pager", "--output=json", "--output-fields=MESSAGE,MESSAGE_ID,SYSLOG_IDENTIFIER", "--lines=50", "--unit="+nspawnUnitOf(c.id))
-	t := n.run.Read(ctx, hostexec.Command{Argv: argv, Env: n.spec.Env, Timeout: lxcAskWithin, MaxOut: 256 << 10})
-	if words := nspawnCause(parseJournal(t.Stdout)); words != "" {
-		a.Cause = words
-	}
-}
-
 // discoverNspawn finds systemd's containers where it runs and has any, without a process.
-func discoverNspawn(_ context.Context, _ Runner) []Spec {
+func discoverNspawn(ctx context.Context, _ Runner) []Spec {
 	if _, err := os.Stat("/run/systemd/system"); err != nil {
 		return nil
 	}
 	n := &nspawn{}
-	images, err := n.images()
+	images, err := n.images(ctx)
 	if err != nil || len(images) == 0 {
 		return nil
 	}

@@ -3,13 +3,9 @@ package engine
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"atalaya/agent/health"
 	"atalaya/agent/hostexec"
@@ -28,7 +24,7 @@ const (
 // list asks systemd with one process about all images, and all instances of its unit that are loaded. A second one is
 // started only for what is new: a life without addresses, an end without a reason, a machine without a unit.
 func (n *nspawn) list(ctx context.Context, _ []health.Ref) (Listing, error) {
-	names, err := n.images()
+	names, err := n.images(ctx)
 	if err != nil {
 		return Listing{Notes: n.notes.take()}, err
 	}
@@ -37,7 +33,7 @@ func (n *nspawn) list(ctx context.Context, _ []health.Ref) (Listing, error) {
 		return Listing{Notes: n.notes.take()}, err
 	}
 	for unit := range units {
-		if name, ok := nspawnNameOf(unit); ok && !slices.Contains(names, name) && (n.defined(name) || units[unit]["MainPID"] != "0") {
+		if name, ok := nspawnNameOf(unit); ok && !slices.Contains(names, name) && (n.isDefined(name, units[unit]) || units[unit]["MainPID"] != "0") {
 			names = append(names, name)
 		}
 	}
@@ -57,7 +53,6 @@ func (n *nspawn) list(ctx context.Context, _ []health.Ref) (Listing, error) {
 	for name := range n.known {
 		if !slices.Contains(names, name) {
 			delete(n.known, name)
-			n.ours.forget(name)
 		}
 	}
 	out.Notes = n.notes.take()
@@ -73,7 +68,6 @@ func (n *nspawn) learn(ctx context.Context, names []string, units map[string]nsp
 		s := n.sighting(name, units[nspawnUnitOf(name)])
 		e := n.known[name]
 		if s.State == health.Running && len(e.addrs) == 0 && e.asked < nspawnAddrTries {
-			e.asked++
 			lacks = true
 		}
 		if s.State == health.Stopped && !e.told && len(ended) < nspawnAtOnce {
@@ -85,6 +79,7 @@ func (n *nspawn) learn(ctx context.Context, names []string, units map[string]nsp
 		n.askAddrs(ctx)
 	}
 	n.askPurpose(ctx, ended)
+	n.askLeaders(ctx)
 }
 
 // look asks about one machine. After a death it waits until systemd is done with it: then it is known how it ended, or
@@ -136,11 +131,14 @@ func (n *nspawn) lookAt(ctx context.Context, id string, units map[string]nspawnU
 	s := n.sighting(id, u)
 	ask := s.State == health.Stopped && !n.known[id].told
 	n.mu.Unlock()
-	if s.State == health.Stopped && !n.defined(id) {
+	if (s.State == health.Stopped || s.State == health.Missing) && !n.exists(ctx, id, u) {
 		n.mu.Lock()
 		delete(n.known, id)
 		n.mu.Unlock()
 		return health.Sighting{Ref: n.ref(id), Name: id, Mark: s.Mark, State: health.Removed, At: time.Now()}
+	}
+	if s.State == health.Running {
+		n.askLeaders(ctx)
 	}
 	if !ask {
 		return s
@@ -178,122 +176,6 @@ func (n *nspawn) show(ctx context.Context, names []string, all bool) (map[string
 		}
 	}
 	return units, nil
-}
-
-// strays finds the machines that run without their unit, and gives their names. machined is asked only about a machine
-// that is new to us.
-func (n *nspawn) strays(ctx context.Context, units map[string]nspawnUnit) []string {
-	entries, err := os.ReadDir(n.file(nspawnMachines))
-	if err != nil {
-		entries = nil
-	}
-	n.mu.Lock()
-	files := map[string]string{}
-	var ask, names []string
-	for _, en := range entries {
-		name := en.Name()
-		if !en.Type().IsRegular() || checkNspawnID(name) != nil || nspawnRuns(units[nspawnUnitOf(name)]) {
-			continue
-		}
-		files[name] = n.machineFile(name)
-		if e := n.known[name]; e != nil && e.stray != nil && e.stray.file == files[name] {
-			if e.stray.name != "" {
-				names = append(names, name)
-			}
-			continue
-		}
-		ask = append(ask, name)
-	}
-	for name, e := range n.known {
-		if files[name] == "" {
-			e.stray = nil
-		}
-	}
-	n.mu.Unlock()
-	if len(ask) == 0 {
-		return names
-	}
-	argv := n.argv("machinectl", append([]string{"show", "--no-pager", "--property=Name", "--property=Service", "--property=Unit", "--property=Leader", "--property=Class", "--"}, ask...)...)
-	t := n.run.Read(ctx, hostexec.Command{Argv: argv, Env: n.spec.Env, Timeout: lxcAskWithin, MaxOut: 1 << 20})
-	found := parseMachines(t.Stdout)
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, name := range ask {
-		m := found[name] // libvirt's, or one that has just ended: remembered as none of ours
-		m.file = files[name]
-		_, mine := nspawnNameOf(m.unit)
-		if m.name == "" || mine {
-			m.name = ""
-		} else {
-			names = append(names, name)
-		}
-		if n.known[name] != nil || m.name != "" {
-			n.entry(name).stray = &m
-		}
-	}
-	return names
-}
-
-func nspawnRuns(u nspawnUnit) bool { return u != nil && u["MainPID"] != "" && u["MainPID"] != "0" }
-
-// machineFile tells one life of a machine from the next, by machined's file of it.
-func (n *nspawn) machineFile(name string) string {
-	var st unix.Stat_t
-	if err := unix.Stat(n.file(filepath.Join(nspawnMachines, name)), &st); err != nil {
-		return ""
-	}
-	return fmt.Sprintf("%d %d.%d", st.Ino, st.Mtim.Sec, st.Mtim.Nsec)
-}
-
-// askAddrs asks machined for the addresses of all machines.
-func (n *nspawn) askAddrs(ctx context.Context) {
-	t, err := n.ask(ctx, n.argv("machinectl", "list", "--no-pager", "--output=json", "--max-addresses=all"))
-	if err != nil {
-		n.notes.add("the addresses of machines are not known: %v", err)
-		return
-	}
-	addrs, err := parseMachineAddrs(t.Stdout)
-	if err != nil {
-		n.notes.add("the addresses of machines are not known: %v", err)
-		return
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for name, texts := range addrs {
-		if e := n.known[name]; e != nil {
-			e.addrs = nil
-			for _, a := range texts {
-				e.addrs = appendAddr(e.addrs, a)
-			}
-		}
-	}
-}
-
-// askPurpose asks the journal why machines are off: for what systemd itself told of their units in this boot.
-func (n *nspawn) askPurpose(ctx context.Context, names []string) {
-	if len(names) == 0 {
-		return
-	}
-	argv := n.argv("journalctl", "--quiet", "--boot", "--no-pager", "--output=json", "--output-fields=MESSAGE,MESSAGE_ID,UNIT,JOB_TYPE", "--lines=5000", "_PID=1")
-	for _, name := range names {
-		argv = append(argv, "UNIT="+nspawnUnitOf(name))
-	}
-	t, err := n.ask(ctx, argv)
-	if err != nil {
-		n.notes.add("who stopped a machine is not known: %v", err)
-		return
-	}
-	byUnit := map[string][]journalLine{}
-	for _, j := range parseJournal(t.Stdout) {
-		byUnit[string(j.Unit)] = append(byUnit[string(j.Unit)], j)
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, name := range names {
-		e := n.entry(name)
-		e.told = true
-		e.purpose = nspawnPurpose(byUnit[nspawnUnitOf(name)], func(at time.Time) bool { return n.ours.covers(name, at, time.Second) })
-	}
 }
 
 // events follows what machined and systemd write to the journal about machines.

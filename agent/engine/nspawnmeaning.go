@@ -75,20 +75,25 @@ func (n *nspawn) meaning(argv []string) (string, health.Verb, bool) {
 // evidence names what systemd and its journal have to tell about a machine.
 func (n *nspawn) evidence(id string, s health.Sighting) []Source {
 	unit := nspawnUnitOf(id)
-	out := []Source{
-		{Name: "journal.txt", Argv: n.argv("journalctl", "--quiet", "--no-pager", "--lines=500", "--output=short-iso-precise", "--unit="+unit), Tail: lxcLogTail},
+	out := append(n.logs(id), []Source{
 		{Name: "unit.txt", Argv: n.argv("systemctl", "show", "--no-pager", "--", unit), Volatile: true},
 		{Name: "unit-file.txt", Argv: n.argv("systemctl", "cat", "--no-pager", "--", unit)},
 		{Name: "machines.json", Argv: n.argv("machinectl", "list", "--no-pager", "--output=json", "--max-addresses=all"), Volatile: true},
-	}
+	}...)
 	if s.Init.PID != 0 {
 		out = append(out, Source{Name: "status.txt", Argv: n.argv("systemctl", "status", "--no-pager", "--full", "--lines=0", "--", unit), Volatile: true})
 	}
 	for _, path := range n.configFiles(id, nil) {
-		if _, err := os.Stat(path); err == nil {
+		if _, err := os.Stat(path); err == nil || n.far() {
 			out = append(out, Source{Name: "settings.nspawn", Path: path})
 			break
 		}
 	}
 	return out
+}
+
+// logs is the journal of the unit: what the machine's console said, and systemd about it.
+func (n *nspawn) logs(id string) []Source {
+	return []Source{{Name: "journal.txt", Shows: "the machine's console, and what systemd says about it", Tail: lxcLogTail,
+		Argv: n.argv("journalctl", "--quiet", "--no-pager", "--lines=500", "--output=short-iso-precise", "--unit="+nspawnUnitOf(id))}}
 }

@@ -13,7 +13,7 @@ import (
 type nspawnUnit map[string]string
 
 // nspawnProperties are those that are asked for; see org.freedesktop.systemd1(5).
-const nspawnProperties = "Id,LoadState,LoadError,ActiveState,SubState,Result,ExecMainCode,ExecMainStatus,UnitFileState,MainPID,Restart,Job,FreezerState,FragmentPath,DropInPaths,TimeoutStopUSec"
+const nspawnProperties = "Id,LoadState,LoadError,ActiveState,SubState,Result,ExecMainCode,ExecMainStatus,UnitFileState,MainPID,Restart,Job,StateChangeTimestampMonotonic,FreezerState,FragmentPath,DropInPaths,TimeoutStopUSec"
 
 // parseSystemctlShow reads blocks of KEY=VALUE, parted by empty lines. A unit that fits two patterns is printed twice.
 func parseSystemctlShow(b []byte) (map[string]nspawnUnit, error) {
@@ -151,45 +151,6 @@ const (
 	msgStopping     = "de5b426a63be47a7b6ac3eaac82e2f6f"
 	msgSuccess      = "7ad2d189f7e94e70a38c781354912448"
 	msgMachineStart = "24d8d4452573402496068381a6312df2"
+	msgSpawnFailed  = "641257651c1b4ec9a8624d7a40a9e1e7"
 	msgMachineStop  = "58432bd3bace477cb514b56381b8a758"
 )
-
-// nspawnPurpose reads what systemd told of the last life of one unit, the oldest first. ours tells what we ordered.
-func nspawnPurpose(lines []journalLine, ours func(time.Time) bool) string {
-	for i := len(lines) - 1; i >= 0; i-- {
-		j := lines[i]
-		switch {
-		case j.ID == msgStarting || j.ID == msgStarted:
-			for _, later := range lines[i+1:] {
-				if later.ID == msgSuccess && !ours(later.at()) {
-					return "it ended by itself, without an error: a poweroff inside"
-				}
-			}
-			return ""
-		case j.ID == msgStopping:
-			if ours(j.at()) {
-				return ""
-			}
-			return "a " + tidy(string(j.Job)) + " job of systemd"
-		case strings.Contains(string(j.Message), ": Sent signal SIGKILL to main process ") && strings.HasSuffix(string(j.Message), " on client request."):
-			if ours(j.at()) {
-				return ""
-			}
-			return "systemctl kill"
-		}
-	}
-	return ""
-}
-
-// nspawnCause gives the last words of systemd-nspawn since the last start was begun, and not those of systemd about it.
-func nspawnCause(lines []journalLine) string {
-	for i := len(lines) - 1; i >= 0; i-- {
-		switch j := lines[i]; {
-		case j.ID == msgStarting:
-			return ""
-		case j.Ident != "systemd" && strings.TrimSpace(string(j.Message)) != "":
-			return tidy(string(j.Message))
-		}
-	}
-	return ""
-}

@@ -19,7 +19,7 @@ func TestNspawnShow(t *testing.T) {
 	if err != nil || len(units) != 5 {
 		t.Fatalf("%d units, %v", len(units), err)
 	}
-	n := &nspawn{base: base{spec: Spec{Engine: "nspawn", Root: t.TempDir()}}, known: map[string]*nspawnEntry{}}
+	n := &nspawn{base: base{spec: Spec{Engine: "nspawn", Root: withImages(t, "web1", "web2", "bad1", "odd1")}}, known: map[string]*nspawnEntry{}}
 	for name, want := range map[string]struct {
 		state  health.RunState
 		detail string
@@ -42,6 +42,18 @@ func TestNspawnShow(t *testing.T) {
 	}
 }
 
+// withImages is the root of a host that has folders for machines of these names.
+func withImages(t *testing.T, names ...string) string {
+	t.Helper()
+	root := t.TempDir()
+	for _, name := range names {
+		if err := os.MkdirAll(filepath.Join(root, nspawnImages, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
 func TestNspawnStates(t *testing.T) {
 	for _, tt := range []struct {
 		unit nspawnUnit
@@ -58,7 +70,7 @@ func TestNspawnStates(t *testing.T) {
 		{nspawnUnit{"LoadState": "loaded", "ActiveState": "hovering"}, health.Unknown, false, ""},
 		{nspawnUnit{"LoadState": "novel", "ActiveState": "inactive"}, health.Stopped, false, ""},
 	} {
-		n := &nspawn{base: base{spec: Spec{Root: t.TempDir()}}, known: map[string]*nspawnEntry{}}
+		n := &nspawn{base: base{spec: Spec{Root: withImages(t, "a")}}, known: map[string]*nspawnEntry{}}
 		s := n.sighting("a", tt.unit)
 		if s.State != tt.want || (s.Lock != nil) != tt.lock || s.Supervisor != tt.by {
 			t.Errorf("%v: %+v", tt.unit, s)
@@ -75,10 +87,7 @@ func TestNspawnStates(t *testing.T) {
 
 // An answer that leaves out what was asked for, or is none, is no list.
 func TestNspawnBadLists(t *testing.T) {
-	root := t.TempDir()
-	if err := os.MkdirAll(filepath.Join(root, nspawnImages, "web1"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	root := withImages(t, "web1")
 	for _, bad := range []string{"", "\n\n", "Id=systemd-nspawn@web1.service", "Failed to connect to bus: Host is down", "Id=systemd-nspawn@other.service\nLoadState=loaded\nActiveState=active\n", "a=b\n"} {
 		n := &nspawn{base: base{spec: Spec{Engine: "nspawn", Root: root}, run: said{out: bad}}, known: map[string]*nspawnEntry{}}
 		if l, err := n.list(t.Context(), nil); err == nil {
@@ -104,7 +113,7 @@ func TestNspawnImages(t *testing.T) {
 		}
 	}
 	n := &nspawn{base: base{spec: Spec{Root: root}}}
-	names, err := n.images()
+	names, err := n.images(t.Context())
 	slices.Sort(names)
 	if err != nil || !slices.Equal(names, []string{"disk", "disk.raw.d", "my-box.example", "web1"}) || len(n.notes.take()) != 1 {
 		t.Errorf("%q %v", names, err)
@@ -120,19 +129,22 @@ func TestNspawnImages(t *testing.T) {
 }
 
 func TestNspawnJournal(t *testing.T) {
-	nobody := func(time.Time) bool { return false }
 	for file, want := range map[string]string{
 		"stopped": "a stop job of systemd", "died": "", "poweroff": "it ended by itself, without an error: a poweroff inside", "killed": "systemctl kill",
 	} {
 		lines := parseJournal(fixture(t, "nspawn/journal-"+file+".json"))
-		if got := nspawnPurpose(lines, nobody); got != want {
+		if got := nspawnPurpose(lines); got != want {
 			t.Errorf("%s: %q", file, got)
 		}
-		if got := nspawnPurpose(lines, func(time.Time) bool { return true }); got != "" {
-			t.Errorf("%s: it was us: %q", file, got)
+		last := lines[len(lines)-1].Micros
+		for at, was := range map[looseInt]string{last - looseInt(4*time.Second/time.Microsecond): "", last - looseInt(time.Minute/time.Microsecond): want} {
+			sign := journalLine{Ident: nspawnSigner, Message: "stop systemd-nspawn@web1.service", Micros: at}
+			if got := nspawnPurpose(append(slices.Clone(lines), sign)); got != was {
+				t.Errorf("%s: signed %d µs before its end: %q, want %q", file, last-at, got, was)
+			}
 		}
 	}
-	if got := nspawnPurpose(nil, nobody); got != "" {
+	if got := nspawnPurpose(nil); got != "" {
 		t.Errorf("no journal: %q", got)
 	}
 	want := "Directory /var/lib/machines/bad1 doesn't look like an OS root directory (os-release file is missing). Refusing."
@@ -232,7 +244,7 @@ func FuzzNspawn(f *testing.F) {
 		}
 		_, _ = parseMachineAddrs(b)
 		lines := parseJournal(b)
-		nspawnPurpose(lines, func(time.Time) bool { return false })
+		nspawnPurpose(lines)
 		nspawnCause(lines)
 		parseNspawnLinks(b)
 	})

@@ -1,7 +1,7 @@
 package engine
 
 import (
-	"fmt"
+	"cmp"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -32,7 +32,7 @@ func (n *nspawn) sighting(name string, u nspawnUnit) health.Sighting {
 		e.config, e.links = mark, nspawnLinks(files)
 	}
 	s := health.Sighting{
-		Ref: n.ref(name), Name: name, Mark: n.imageMark(name), Autostart: nspawnAutostart(u),
+		Ref: n.ref(name), Name: name, Mark: n.imageMark(e, name), Autostart: nspawnAutostart(u),
 		Config: e.config, Links: slices.Clone(e.links), Supervisor: nspawnSupervisor(u), At: time.Now(),
 	}
 	var init health.Process
@@ -44,23 +44,31 @@ func (n *nspawn) sighting(name string, u nspawnUnit) health.Sighting {
 			s.State, s.Detail = health.Unknown, "machined lists it, but its leader is gone: it is just ending"
 		}
 	default:
-		s.State, s.Detail, init = nspawnState(u, &n.notes)
+		init = n.leader(u)
+		s.State, s.Detail = nspawnState(u, init.PID != 0, &n.notes)
+		if s.State == health.Stopped || s.State == health.Broken {
+			init = health.Process{}
+		}
+		if s.State == health.Unknown && n.isStopped(u) {
+			s.Detail = "its systemd-nspawn is stopped, and nobody tells systemd of its end: continue it with kill -CONT " + u["MainPID"]
+		}
+		if s.State == health.Stopped && s.Mark == "" && !n.far() && u["DropInPaths"] == "" && !strings.HasPrefix(u["FragmentPath"], "/etc/") {
+			s.State, s.Detail = health.Missing, "there is no folder or image of it in "+nspawnImages
+		}
 		if s.State == health.Stopped && u.job() != "" {
 			s.State, s.Detail = health.Busy, "it is about to be started"
 		}
 	}
 	if init != e.init {
-		e.init, e.addrs, e.asked = init, nil, 0
+		e.init, e.addrs, e.asked, e.leader, e.sought = init, nil, 0, 0, 0
 	}
-	if init.PID != 0 && s.State == health.Running && (u["FreezerState"] == "frozen" || isFrozen(init.PID)) {
+	if init.PID != 0 && s.State == health.Running && (u["FreezerState"] == "frozen" || !n.far() && isFrozen(init.PID)) {
 		s.State, s.Detail = health.Paused, "frozen"
 	}
 	if s.State != health.Stopped {
 		e.told, e.purpose = false, ""
 	}
-	if job := u.job(); job != "" {
-		s.Lock = &health.Lock{Operation: "job " + tidy(job) + " of systemd"}
-	}
+	s.Lock = n.lock(u)
 	s.Init, s.Addrs, s.OnPurpose = e.init, slices.Clone(e.addrs), e.purpose
 	return s
 }
@@ -77,37 +85,65 @@ func isFrozen(pid int) bool {
 	return err == nil && path != "" && strings.Contains(string(b), words)
 }
 
-// nspawnState reads the states of a unit (systemd(1), "UNITS"); of a failed one the result is the cause.
-func nspawnState(u nspawnUnit, notes *notes) (health.RunState, string, health.Process) {
+// isStopped tells a systemd-nspawn that got a SIGSTOP.
+func (n *nspawn) isStopped(u nspawnUnit) bool {
+	pid, _ := strconv.Atoi(u["MainPID"])
+	st, ok := readStat(pid)
+	return ok && !n.far() && (st.state == 'T' || st.state == 't')
+}
+
+// lock is the job of systemd that is at work on a unit, or waits. What kind of job it is, its state tells; there is no
+// holder: who ordered it is long gone.
+func (n *nspawn) lock(u nspawnUnit) *health.Lock {
+	job := u.job()
+	if job == "" {
+		return nil
+	}
+	kind, ok := map[string]string{"activating": "start", "inactive": "start", "failed": "start", "deactivating": "stop", "active": "stop", "reloading": "reload"}[u["ActiveState"]]
+	if !ok {
+		kind = "unknown"
+	}
+	l := &health.Lock{Operation: tidy(kind + " job " + job + " of systemd (" + u["SubState"] + ")")}
+	// Microseconds of CLOCK_MONOTONIC, which is another one on another host.
+	var now unix.Timespec
+	since, err := strconv.ParseInt(u["StateChangeTimestampMonotonic"], 10, 64)
+	if err == nil && since > 0 && !n.far() && unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) == nil {
+		l.Since = time.Now().Add(time.Duration(since)*time.Microsecond - time.Duration(now.Nano()))
+	}
+	return l
+}
+
+// nspawnState reads the states of a unit (systemd(1), "UNITS"); of a failed one the result is the cause. lives tells
+// whether an init of it was found.
+func nspawnState(u nspawnUnit, lives bool, notes *notes) (health.RunState, string) {
 	sub := tidy(u["ActiveState"] + " (" + u["SubState"] + ")")
 	switch u["LoadState"] {
 	case "loaded", "masked", "not-found", "stub", "merged":
 	case "bad-setting", "error":
 		if !nspawnRuns(u) {
-			return health.Broken, tidy(u["LoadState"] + " " + u["LoadError"]), health.Process{}
+			return health.Broken, tidy(u["LoadState"] + " " + u["LoadError"])
 		}
 	default:
 		notes.add("load state %q is none that is known", tidy(u["LoadState"]))
 	}
-	init := nspawnLeader(u)
 	switch u["ActiveState"] {
 	case "active", "reloading", "refreshing":
-		if init.PID == 0 {
-			return health.Unknown, "its unit is " + sub + ", but no init of it lives: it is just starting or ending", init
+		if !lives {
+			return health.Unknown, "its unit is " + sub + ", but no init of it lives: it is just starting or ending"
 		}
-		return health.Running, "", init
+		return health.Running, ""
 	case "inactive":
 		if u["LoadState"] == "masked" {
-			return health.Stopped, "masked", health.Process{}
+			return health.Stopped, "masked"
 		}
-		return health.Stopped, "", health.Process{}
+		return health.Stopped, ""
 	case "failed":
-		return health.Stopped, nspawnResult(u), health.Process{}
+		return health.Stopped, nspawnResult(u)
 	case "activating", "deactivating", "maintenance":
-		return health.Busy, sub, init
+		return health.Busy, sub
 	}
 	notes.add("state %q of a unit is none that is known: taken as unknown", tidy(u["ActiveState"]))
-	return health.Unknown, sub, init
+	return health.Unknown, sub
 }
 
 // nspawnResult says how it ended, in systemd's words.
@@ -120,6 +156,15 @@ func nspawnResult(u nspawnUnit) string {
 	default:
 		return "failed: " + tidy(r)
 	}
+}
+
+// leader is the init of a unit's machine. On another host the process of its nspawn stands for it.
+func (n *nspawn) leader(u nspawnUnit) health.Process {
+	if n.far() {
+		main, _ := strconv.Atoi(u["MainPID"])
+		return health.Process{PID: max(main, 0)}
+	}
+	return nspawnLeader(u)
 }
 
 // nspawnLeader finds the init of a unit's machine: the child of systemd-nspawn that is 1 in a pid namespace of its own.
@@ -148,27 +193,30 @@ func nspawnAutostart(u nspawnUnit) health.Tri {
 	return health.Maybe
 }
 
-// nspawnSupervisor is systemd itself where the unit says so, until it has given up. That it starts again what rebooted
-// (RestartForceExitStatus=133) is no such policy.
+// nspawnSupervisor is systemd itself where the unit says so, until it has given up or has nothing to start again. That it
+// starts again what rebooted (RestartForceExitStatus=133) is no such policy.
 func nspawnSupervisor(u nspawnUnit) string {
-	if r := u["Restart"]; r != "" && r != "no" && u["Result"] != "start-limit-hit" {
-		return "systemd (Restart=" + tidy(r) + ")"
+	r := u["Restart"]
+	if r == "" || r == "no" {
+		return ""
 	}
-	return ""
+	// Failed, 252 keeps the Result of the first failure also where it was the limit of starts that ended it.
+	if down := u["ActiveState"] == "failed" || u["ActiveState"] == "inactive"; down && u.job() == "" && !strings.HasSuffix(u["SubState"], "auto-restart") {
+		return ""
+	}
+	return "systemd (Restart=" + tidy(r) + ")"
 }
 
 // imageMark tells a machine from another one of the same name, by its folder or image.
-func (n *nspawn) imageMark(name string) string {
-	for _, path := range []string{filepath.Join(nspawnImages, name), filepath.Join(nspawnImages, name+".raw")} {
-		var st unix.Statx_t
-		if unix.Statx(unix.AT_FDCWD, n.file(path), 0, unix.STATX_INO|unix.STATX_BTIME, &st) != nil {
-			continue
+func (n *nspawn) imageMark(e *nspawnEntry, name string) string {
+	if n.far() {
+		return e.mark
+	}
+	for _, dir := range nspawnFolders() {
+		path := n.file(filepath.Join(dir, name))
+		if mark := cmp.Or(folderMark(path), folderMark(path+".raw")); mark != "" {
+			return mark
 		}
-		mark := strconv.FormatUint(st.Ino, 10)
-		if st.Mask&unix.STATX_BTIME != 0 {
-			mark += fmt.Sprintf("-%d.%09d", st.Btime.Sec, st.Btime.Nsec)
-		}
-		return mark
 	}
 	return ""
 }

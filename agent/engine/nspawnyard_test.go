@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +20,7 @@ import (
 // nspawnInside tells the program that it is on that host.
 const nspawnInside = "ATALAYA_NSPAWN_INSIDE"
 
-// nspawnAway runs the tests on the host; false when this is the host.
+// nspawnAway runs the test on such a host; false when this is one.
 func nspawnAway(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(nspawnInside) != "" {
@@ -32,20 +33,26 @@ func nspawnAway(t *testing.T) bool {
 		t.Fatal(err)
 	}
 	host.CopyIn(self, "/root/engine.test")
-	argv := []string{"env", nspawnInside + "=1", scripted.ToolEnv + "=/none", "/root/engine.test", "-test.run=^(TestConformance|TestNspawn)$/^nspawn$", "-test.v", "-test.timeout=4m"}
-	if ci := os.Getenv("CI"); ci != "" {
-		argv = append([]string{argv[0], "CI=" + ci}, argv[1:]...)
-	}
-	ran := host.ExecFor(5*time.Minute, argv...)
+	argv := []string{"env", nspawnInside + "=1", scripted.ToolEnv + "=/none", "CI=" + os.Getenv("CI"), "/root/engine.test", "-test.run=" + pattern(t.Name()), "-test.v", "-test.timeout=8m"}
+	ran := host.ExecFor(9*time.Minute, argv...)
 	for line := range strings.Lines(ran.Stdout) {
 		if !strings.HasPrefix(line, "=== ") {
 			t.Log(strings.TrimRight(line, "\n"))
 		}
 	}
-	if ran.Exit != 0 || !strings.Contains(ran.Stdout, "--- PASS: TestConformance/nspawn") || !strings.Contains(ran.Stdout, "--- PASS: TestNspawn/nspawn") {
+	if ran.Exit != 0 || !strings.Contains(ran.Stdout, "--- PASS: "+t.Name()+" ") {
 		t.Errorf("inside: exit %d\n%s", ran.Exit, ran.Stderr)
 	}
 	return true
+}
+
+// pattern is what "go test -run" takes for one test by its name.
+func pattern(name string) string {
+	var parts []string
+	for part := range strings.SplitSeq(name, "/") {
+		parts = append(parts, "^"+regexp.QuoteMeta(part)+"$")
+	}
+	return strings.Join(parts, "/")
 }
 
 // nspawnYard is real systemd-nspawn, on the host that this runs on.
@@ -90,5 +97,39 @@ func (y *nspawnYard) Make(name string, o made) {
 				y.t.Fatal(err)
 			}
 		}
+	}
+}
+
+// farNspawnYard is that on "another" host.
+type farNspawnYard struct {
+	*nspawnYard
+	sshd *rig.SSHD
+}
+
+func newFarNspawnYard(t *testing.T) yard {
+	rig.Require(t, "ssh", "/usr/sbin/sshd", "ssh-keygen")
+	return &farNspawnYard{newNspawnYard(t).(*nspawnYard), rig.NewSSHD(t)}
+}
+
+func (y *farNspawnYard) With(t *testing.T) yard {
+	return &farNspawnYard{y.nspawnYard.With(t).(*nspawnYard), y.sshd}
+}
+func (y *farNspawnYard) InitPID(string) int { return 0 }
+
+// Open has the images asked for with each list: what was removed is gone at once.
+func (y *farNspawnYard) Open(t *testing.T) *engine.Instance {
+	y.costs(t)
+	i, _ := overSSH(t, y.sshd, engine.Spec{Engine: "nspawn", Quiet: time.Nanosecond})
+	return i
+}
+
+// costs holds that one process is started for a list, and one more a minute.
+func (y *farNspawnYard) costs(t *testing.T) {
+	i, w := overSSH(t, y.sshd, engine.Spec{Engine: "nspawn"})
+	list(t, i)
+	before := w.reads.Load()
+	list(t, i)
+	if n := w.reads.Load() - before; n != 1 {
+		t.Errorf("%d processes for a list", n)
 	}
 }

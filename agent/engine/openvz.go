@@ -44,9 +44,12 @@ func openOpenVZ(s Spec, r Runner) (*tool, error) {
 			// It gives up after 62 s (samples/vzctl-cannot-stop-or-restart.txt).
 			health.VerbKill:    {argv: o.command(true, "stop", "--fast"), limit: 90 * time.Second, slack: 10 * time.Second, read: o.read(read)},
 			health.VerbRestart: {argv: o.command(true, "restart"), limit: 8 * time.Minute, slack: 30 * time.Second, read: o.read(read)},
+			// What a death left mounted (FACTS §1, the first step of the repair ladder).
+			health.VerbRepair: {argv: o.command(false, "umount"), limit: 2 * time.Minute, slack: 10 * time.Second, read: o.read(read)},
+			health.VerbBackup: {argv: o.snapshot, limit: 10 * time.Minute, slack: 10 * time.Second, read: o.read(read)},
 		},
 		checkID: checkVZNumber, list: o.list, look: o.look, defined: o.defined, place: o.place, exec: o.exec,
-		meaning: o.meaning, files: vzFiles("vzctl", "vzmigrate", "vzdump"), evidence: o.evidence, hint: o.hint,
+		meaning: o.meaning, files: vzFiles("vzctl", "vzmigrate", "vzdump"), evidence: o.evidence, hint: o.hint, lastBackup: o.lastBackup,
 		version: o.argv("vzctl", "--version"), units: []string{"vz.service"}, autostarter: "vz.service",
 		blind: []string{
 			"A guest that powers itself off looks like one that died: vzctl keeps no record of it.",

@@ -24,8 +24,7 @@ func (o openvz) fromAfar(ctx context.Context, s health.Sighting) health.Sighting
 	if s.State != health.Stopped || s.OnPurpose != "" || o.endedByUs(s.Ref.ID, o.lastRan(s.Ref.ID)) {
 		return s
 	}
-	t := o.run.Read(ctx, hostexec.Command{Argv: []string{"tail", "-c", strconv.Itoa(vzLogTail), "--", global["LOGFILE"]}, Timeout: o.spec.Timeout, MaxOut: vzLogTail})
-	if stop := parseVZLog(t.Stdout)[s.Ref.ID]; t.OK() && stop.stopped {
+	if stop := parseVZLog(o.logEnd(ctx))[s.Ref.ID]; stop.stopped {
 		s.OnPurpose = "vzctl.log at " + stop.at.UTC().Format(time.RFC3339) + ": " + stop.how
 	}
 	return s

@@ -16,13 +16,13 @@ import (
 // list asks vzlist once, and once more where a quote that it does not escape makes its JSON invalid. A container whose
 // private area is missing is not in it: it is defined still, hence missing (FACTS §0.3).
 func (o openvz) list(ctx context.Context, _ []health.Ref) (Listing, error) {
-	rows, err := o.rows(ctx)
+	rows, hung, err := o.rows(ctx)
 	if err != nil {
 		return Listing{Notes: o.notes.take()}, err
 	}
 	global, counters := o.global(), o.beancounters()
 	listed := map[string]bool{}
-	var out Listing
+	out := Listing{Degraded: hung}
 	for _, r := range rows {
 		id := string(*r.ID)
 		if checkVZNumber(id) != nil || listed[id] {
@@ -38,27 +38,31 @@ func (o openvz) list(ctx context.Context, _ []health.Ref) (Listing, error) {
 	return out, nil
 }
 
-// rows asks for all containers.
-func (o openvz) rows(ctx context.Context) ([]vzRow, error) {
-	t, err := o.ask(ctx, o.argv("vzlist", "-a", "-j", "-o", openvzFields))
-	if err != nil {
-		return nil, err
-	}
-	rows, err := parseVZList(t.Stdout)
+// rows asks for all containers. hung names one that hangs vzlist.
+func (o openvz) rows(ctx context.Context) (rows []vzRow, hung string, err error) {
+	rows, hung, t, err := o.allRows(ctx, openvzFields)
 	switch {
-	case errors.Is(err, errVZBroken) && o.empty(string(t.Stderr)):
-		return nil, nil
-	case errors.Is(err, errVZBroken):
-		return nil, fmt.Errorf("%w: %s", err, tidy(string(t.Stderr)))
 	case err == nil:
-		return rows, nil
+		return rows, hung, nil
+	case errors.Is(err, errVZBroken) && o.empty(string(t.Stderr)):
+		return nil, "", nil
+	case errors.Is(err, errVZBroken):
+		return nil, "", fmt.Errorf("%w: %s", err, tidy(string(t.Stderr)))
+	case !errors.Is(err, errVZJSON):
+		return nil, "", err
 	}
 	o.notes.add("vzlist printed invalid JSON, as it does when a name or path holds a quote: its table is read instead (%v)", err)
-	t, err = o.ask(ctx, o.argv("vzlist", "-a", "-H", "-t", "-o", openvzTable))
+	rows, err = o.table(ctx)
+	return rows, "", err
+}
+
+// table asks for all containers in the other form that vzlist has.
+func (o openvz) table(ctx context.Context) ([]vzRow, error) {
+	t, err := o.ask(ctx, o.argv("vzlist", "-a", "-H", "-t", "-o", openvzTable))
 	if err != nil {
 		return nil, err
 	}
-	rows, err = parseVZTable(t.Stdout)
+	rows, err := parseVZTable(t.Stdout)
 	if err != nil {
 		return nil, err
 	}
@@ -97,19 +101,16 @@ func (o openvz) look(ctx context.Context, id string, dead health.Process) (healt
 	if s, ok := o.lookDead(id, dead); ok {
 		return s, nil
 	}
-	t, err := o.ask(ctx, o.argv("vzlist", "-a", "-j", "-o", openvzFields, id))
-	if err != nil {
-		if t.Exit == 1 && strings.Contains(string(t.Stderr), "Container(s) not found") {
-			return o.absent(id), nil
-		}
-		return health.Sighting{}, err
-	}
-	rows, err := parseVZList(t.Stdout)
-	if err != nil && !errors.Is(err, errVZBroken) {
+	rows, t, err := o.vzlist(ctx, o.spec.Timeout, openvzFields, id)
+	switch {
+	case errors.Is(err, errVZJSON):
 		return o.lookList(ctx, id)
-	}
-	if err != nil {
+	case errors.Is(err, errVZBroken):
 		return health.Sighting{}, fmt.Errorf("%w: %s", err, tidy(string(t.Stderr)))
+	case vzNotFound(t):
+		return o.absent(id), nil
+	case err != nil:
+		return health.Sighting{}, err
 	}
 	for _, r := range rows {
 		if string(*r.ID) == id {
@@ -136,15 +137,13 @@ func (o openvz) lookList(ctx context.Context, id string) (health.Sighting, error
 // lookDead answers where no process is needed: the init ended, no other is on record, nobody holds the lock, the private
 // area is there, and there is no dump to which a suspend has put it away.
 func (o openvz) lookDead(id string, dead health.Process) (health.Sighting, bool) {
-	if dead.PID == 0 || alive(dead) || !o.defined(id) {
+	if dead.PID == 0 || alive(dead) || !o.vzHost.defined(id) {
 		return health.Sighting{}, false
 	}
 	global := o.global()
 	p, left := o.init(id)
-	private := o.private(id, global)
-	_, noArea := os.Stat(private)
 	_, noDump := os.Stat(o.file(filepath.Join(global["DUMPDIR"], "Dump."+id)))
-	if p.PID != 0 || left != dead.PID || noArea != nil || noDump == nil || o.lock(id, id, global) != nil {
+	if p.PID != 0 || left != dead.PID || o.area(id, global).mark == "" || noDump == nil || o.lock(id, id, global) != nil {
 		return health.Sighting{}, false
 	}
 	o.mu.Lock()
@@ -162,27 +161,35 @@ func (o openvz) lookDead(id string, dead health.Process) (health.Sighting, bool)
 	return s, true
 }
 
-// absent is a container that vzlist does not show.
+// absent is a container that vzlist does not show. What is destroyed or moved away has neither configuration nor private
+// area; one that lost only one of them is missing.
 func (o openvz) absent(id string) health.Sighting {
 	s := health.Sighting{Ref: o.ref(id), Name: id, State: health.Removed, At: time.Now()}
-	if !o.defined(id) {
-		return s
-	}
-	s.State = health.Missing
-	private := o.private(id, o.global())
-	if _, err := os.Stat(private); err != nil {
-		s.Detail = fmt.Sprintf("its configuration is there, its private area is not: %v", err)
-	} else {
-		s.Detail = "its configuration is there, and vzlist does not show it"
+	conf, area := o.vzHost.defined(id), o.area(id, o.global()).mark != ""
+	switch {
+	case conf && area:
+		s.State, s.Detail = health.Missing, "its configuration is there, and vzlist does not show it"
+	case conf:
+		s.State, s.Detail = health.Missing, "its configuration is there, its private area "+o.private(id, o.global())+" is not"
+	case area:
+		s.State, s.Detail = health.Missing, "its private area is there, its configuration "+o.confPath(id)+" is not"
 	}
 	return s
+}
+
+// defined holds while anything of a container is there that a removal would have taken.
+func (o openvz) defined(id string) bool {
+	return o.vzHost.defined(id) || o.area(id, o.global()).mark != ""
 }
 
 // sighting puts together what vzlist and the host's files tell.
 func (o openvz) sighting(id string, r vzRow, global map[string]string, counters map[string]uint64) health.Sighting {
 	c := o.conf(id)
+	if r.silent != "" {
+		return o.unheard(id, c.keys["NAME"], r.silent)
+	}
 	s := health.Sighting{
-		Ref: o.ref(id), Name: tidy(string(r.Name)), Mark: folderMark(o.private(id, global)),
+		Ref: o.ref(id), Name: tidy(string(r.Name)), Mark: o.area(id, global).mark,
 		Autostart: vzTri(string(r.OnBoot)), Config: c.mark, Lock: o.lock(id, id, global), Addrs: vzAddrs(r.IP), Links: vzLinks(c.keys), At: time.Now(),
 	}
 	if s.Name == "" {

@@ -26,7 +26,7 @@ func (y *openvzYard) With(t *testing.T) yard {
 }
 
 func (y *openvzYard) Open(t *testing.T) *engine.Instance {
-	return open(t, engine.Spec{Engine: "openvz", Bin: y.Bin(), Root: y.Root()})
+	return open(t, engine.Spec{Engine: "openvz", Bin: y.Bin(), Root: y.Root(), Backups: t.TempDir()})
 }
 
 func (y *openvzYard) ID(name string) string {

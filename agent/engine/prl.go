@@ -27,6 +27,7 @@ type prlRow struct {
 	HA     looseBool   `json:"ha_enable"`
 	Name   looseString `json:"name"`
 	IP     vzWords     `json:"ip_configured"`
+	silent string      // see vzRow
 }
 
 // id is the UUID without braces, and env what its files are named by.

@@ -29,7 +29,9 @@ type proxmox struct {
 	rows  []pveRow             // of the last list of this node
 	at    time.Time            // when that was asked
 	seen  string               // the digest of the files at that time
-	own   []pveOrder           // stops that we ordered
+
+	own  orders // stops of ours, so that their tasks are not taken for a person's
+	afar pveFar // of a node on another host
 }
 
 // pveEntry is what is remembered of one guest between two questions. Guarded by proxmox.mu.
@@ -53,24 +55,31 @@ func openProxmox(s Spec, r Runner) (*tool, error) {
 		return nil, errors.New("path: Proxmox has one place for all guests: remove it")
 	}
 	p := &proxmox{base: base{spec: s, run: r}, gate: make(chan struct{}, 1), known: map[string]*pveEntry{}}
+	p.own = p.kept()
+	blind := []string{}
+	if p.far() {
+		blind = append(blind, "Over ssh a list repeats what pvestatd last told, 10 s ago or, while it hangs, up to five minutes: only a look is fresh.")
+	}
 	return &tool{
 		verbs: map[health.Verb]verb{
 			// A VM with much memory or a disk far away takes minutes; activating storage has no limit of its own.
-			health.VerbStart: {argv: p.start, limit: 5 * time.Minute, slack: 10 * time.Second, read: readPVEAnswer},
+			health.VerbStart: {argv: p.start, before: p.started, limit: 5 * time.Minute, slack: 10 * time.Second, read: readPVEAnswer},
 			// shutdown waits that long itself, and without --forceStop it never kills; 5 s are Proxmox's own slack.
-			health.VerbStop: {argv: p.stop, limit: time.Minute, slack: 15 * time.Second, read: p.readStop},
+			health.VerbStop: {argv: p.stop, before: p.begin, after: p.end, limit: time.Minute, slack: 15 * time.Second, read: readPVEAnswer},
 			// 10 s for the lock, then lxc-stop --kill, or QEMU is asked, then killed after 60 s.
-			health.VerbKill: {argv: p.kill, limit: 90 * time.Second, slack: 10 * time.Second, read: p.readStop},
+			health.VerbKill: {argv: p.kill, before: p.begin, after: p.end, limit: 90 * time.Second, slack: 10 * time.Second, read: readPVEAnswer},
+			// It waits 10 s for the lock of the definition.
+			health.VerbUnlock: {argv: p.unlock, limit: 30 * time.Second, slack: 5 * time.Second, read: readPVEAnswer},
+			health.VerbBackup: {argv: p.backup, limit: 6 * time.Hour, slack: 30 * time.Second, read: readPVEBackup},
 		},
 		checkID: checkVMID, list: p.list, look: p.look, defined: p.defined, exec: p.exec,
-		meaning: p.meaning, files: pveFiles(), evidence: p.evidence, version: p.argv("pveversion"),
-		blind: []string{
+		meaning: p.meaning, files: pveFiles(), evidence: p.evidence, lastBackup: p.lastBackup, version: p.argv("pveversion"),
+		blind: append(blind,
 			"Proxmox has no stream of events: what neither the kernel nor a file tells is noticed by polling.",
 			"Whether a VM was paused, or by an I/O error, is noticed by the poll that asks Proxmox: at least once a minute.",
 			"Which processes run in a VM is not known, and nothing is run in one.",
 			"A guest that shuts itself down leaves no record: it counts as died.",
-			"Who stopped what by tools below Proxmox (lxc-stop, kill) is not in its task list.",
-		},
+			"Who stopped what by tools below Proxmox (lxc-stop, kill) is not in its task list."),
 		units: []string{"pve-guests.service"}, autostarter: systemdUnit("pve-guests.service"),
 	}, nil
 }
@@ -140,13 +149,21 @@ func (p *proxmox) order(verb, id string, more ...string) ([]string, error) {
 func (p *proxmox) start(c call) ([]string, error) { return p.order("start", c.id) }
 
 func (p *proxmox) stop(c call) ([]string, error) {
-	p.ordered(c.id, c.limit)
 	return p.order("shutdown", c.id, "--timeout", strconv.Itoa(max(1, int(math.Ceil(c.limit.Seconds())))))
 }
 
-func (p *proxmox) kill(c call) ([]string, error) {
-	p.ordered(c.id, c.limit)
-	return p.order("stop", c.id)
+func (p *proxmox) kill(c call) ([]string, error) { return p.order("stop", c.id) }
+
+// unlock clears the lock in the definition. Proxmox does so whoever holds it; while a task is at work, it is refused here.
+func (p *proxmox) unlock(c call) ([]string, error) {
+	h, err := p.gather(context.Background(), c.id)
+	if err != nil {
+		return nil, err
+	}
+	if t, busy, _ := h.history.operation(c.id); busy {
+		return nil, fmt.Errorf("its lock is not left over: %s by %s, since %s, is at work", t.kind, t.user, t.started.Format("2006-01-02 15:04"))
+	}
+	return p.order("unlock", c.id)
 }
 
 // exec enters a CT; "pct exec" gives the code of the command. "qm guest exec" gives 0 and tells the code in JSON.
@@ -161,48 +178,24 @@ func (p *proxmox) exec(id string, argv []string) ([]string, error) {
 	return append(p.argv("pct", "exec", id, "--"), argv...), nil
 }
 
-// A pveOrder is a stop that we ordered, so that its task is not taken for a person's.
-type pveOrder struct {
-	id       string
-	from, to time.Time
-}
+// pveSlack is for the times of tasks, which are whole seconds.
+const pveSlack = 2 * time.Second
 
-// maxOrders is how many of them are remembered: more than containers that are stopped at once.
-const maxOrders = 256
+func (p *proxmox) begin(_ context.Context, c call) { p.own.begin(c.id) }
 
-// ordered notes a stop of ours before it begins; until its end is known it counts as long as it can take.
-func (p *proxmox) ordered(id string, limit time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := time.Now()
-	p.own = append(p.own, pveOrder{id: id, from: now, to: now.Add(limit + time.Minute)})
-	if n := len(p.own); n > maxOrders {
-		p.own = p.own[n-maxOrders:]
+// end takes the end of a stop of ours. One that nobody waits for any more may go on for a while.
+func (p *proxmox) end(_ context.Context, c call, a *Answer) {
+	if a.Transcript.Abandoned {
+		p.own.endBy(c.id, time.Now().Add(maxOwn))
+		return
 	}
+	p.own.end(c.id)
 }
 
-// readStop takes the answer of a stop of ours, and with it its end.
-func (p *proxmox) readStop(t hostexec.Transcript, log []byte) Answer {
-	if id, _, ok := p.meant(t.Argv); ok && !t.Abandoned && !t.TimedOut {
-		p.mu.Lock()
-		for i := len(p.own) - 1; i >= 0; i-- {
-			if p.own[i].id == id {
-				p.own[i].to = time.Now()
-				break
-			}
-		}
-		p.mu.Unlock()
-	}
-	return readPVEAnswer(t, log)
-}
+// started has what ended the life before explain nothing any more.
+func (p *proxmox) started(_ context.Context, c call) { p.own.forget(c.id) }
 
 // ours tells whether a task is a stop that we ordered: of that guest, by the user that commands run as, in that time.
-// The caller holds mu.
 func (p *proxmox) ours(t pveTask) bool {
-	for _, o := range p.own {
-		if o.id == t.id && t.user == "root@pam" && !t.started.Before(o.from.Truncate(time.Second)) && !t.started.After(o.to) {
-			return true
-		}
-	}
-	return false
+	return t.user == "root@pam" && p.own.covers(t.id, t.started, pveSlack)
 }

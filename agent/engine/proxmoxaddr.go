@@ -24,7 +24,7 @@ func (p *proxmox) askAddrs(ctx context.Context, h *pveHost, all []health.Sightin
 		if e.kind == "qemu" {
 			what = "agent/network-get-interfaces"
 		}
-		t, err := p.ask(ctx, p.pvesh(guestPath(h.node, e.kind, s.Ref.ID, what)))
+		t, err := p.askWithin(ctx, p.pvesh(guestPath(h.node, e.kind, s.Ref.ID, what)), p.spec.Timeout/pveAsks)
 		if err != nil {
 			return
 		}

@@ -24,6 +24,7 @@ const pveLXCPath = "/var/lib/lxc"
 
 // A pveHost is all that at one moment. It is not changed once it is made.
 type pveHost struct {
+	far     bool // of another host: who runs there is not seen from here
 	node    string
 	guests  map[string]pveGuest // of the whole cluster
 	confs   map[string]pveConf  // of this node; those that cannot be read are not there
@@ -41,9 +42,12 @@ type pveHost struct {
 // is left behind after the limit, one at a time and no more, and nothing of it is believed when it comes late. only names
 // the guest whose own files are read; empty: those of all.
 func (p *proxmox) gather(ctx context.Context, only string) (*pveHost, error) {
+	if p.base.far() {
+		return p.gatherThere(ctx, only)
+	}
 	limit := time.NewTimer(p.spec.Timeout)
 	defer limit.Stop()
-	hangs := fmt.Errorf("read /etc/pve: no answer within %s: pmxcfs hangs; see 'systemctl status pve-cluster'", p.spec.Timeout)
+	hangs := p.hangs()
 	select {
 	case p.gate <- struct{}{}:
 	case <-ctx.Done():
@@ -69,6 +73,10 @@ func (p *proxmox) gather(ctx context.Context, only string) (*pveHost, error) {
 	case <-limit.C:
 		return nil, hangs
 	}
+}
+
+func (p *proxmox) hangs() error {
+	return fmt.Errorf("read /etc/pve: no answer within %s: pmxcfs hangs; see 'systemctl status pve-cluster'", p.spec.Timeout)
 }
 
 func (p *proxmox) readHost(only string) (*pveHost, error) {
@@ -144,6 +152,9 @@ func (p *proxmox) nodeName() string {
 // VM when the process in its pid file is its own (PVE::QemuServer::Helpers::vm_running_locally). sure is false where
 // that cannot be read.
 func (h *pveHost) up(kind, id string) (up, sure bool) {
+	if h.far {
+		return false, false
+	}
 	if kind == "qemu" {
 		_, up = h.vms[id]
 		return up, true
@@ -197,7 +208,7 @@ func (p *proxmox) readTasks(sum io.Writer) *pveHistory {
 	active, err := readBounded(p.file(dir+"active"), maxPVEConf)
 	running := parsePVEActive(active)
 	for i, t := range running {
-		if t.ended.IsZero() && !alive(t.proc) {
+		if running[i].lives = alive(t.proc); t.ended.IsZero() && !running[i].lives {
 			running[i] = p.endOf(t)
 		}
 	}

@@ -1,175 +1,242 @@
 package engine
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
-	"net/netip"
+	"slices"
 	"strings"
+	"time"
 
 	"atalaya/agent/health"
 )
 
-// A pveRow is one guest as Proxmox prints it: of /cluster/resources (proxmox/pve-manager, PVE/API2/Cluster.pm and
-// PVE/API2Tools.pm, extract_vm_stats) or of status/current (proxmox/pve-container, src/PVE/API2/LXC/Status.pm, vm_status;
-// proxmox/qemu-server, src/PVE/API2/Qemu.pm, vm_status).
-type pveRow struct {
-	VMID     looseString `json:"vmid"`
-	Type     looseString `json:"type"`
-	Node     looseString `json:"node"`
-	Name     looseString `json:"name"`
-	Status   looseString `json:"status"`
-	QMP      looseString `json:"qmpstatus"`
-	Lock     looseString `json:"lock"`
-	HA       looseString `json:"hastate"`
-	Template looseBool   `json:"template"`
-	Tags     looseString `json:"tags"`
-	PID      looseInt    `json:"pid"`
-	Managed  *struct {
-		Managed looseBool   `json:"managed"`
-		State   looseString `json:"state"`
-	} `json:"ha"`
+// The list is one pvesh for CTs and VMs together, /cluster/resources: it alone tells of both, and of locks and HA. What it
+// says of the state is what pvestatd last told the cluster, 10 s old, or five minutes where pvestatd hangs on a dead
+// storage. So each row is held against Proxmox's own test of who runs, which needs no process (pveHost.up), and a guest
+// on which the two differ is asked for by itself, from status/current, which is fresh.
+
+// pveAsks is how many guests one list asks for by themselves.
+const pveAsks = 4
+
+// list is given the limit of one question in all, so that one guest that hangs does not take it from the others.
+func (p *proxmox) list(ctx context.Context, live []health.Ref) (Listing, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.spec.Timeout)
+	defer cancel()
+	h, err := p.gather(ctx, "")
+	if err != nil {
+		return Listing{Notes: p.notes.take()}, err
+	}
+	rows, quiet := p.quiet(h, live)
+	if !quiet {
+		if rows, err = p.askAll(ctx, h); err != nil {
+			return Listing{Notes: p.notes.take()}, err
+		}
+	}
+	out := p.listing(ctx, h, rows)
+	p.askAddrs(ctx, h, out.Containers)
+	out.Notes = p.notes.take()
+	return out, nil
 }
 
-// parsePVEResources reads /cluster/resources. A row that is no guest is left out, one without id or node makes the whole
-// list an error: whom it leaves out would seem to be missing.
-func parsePVEResources(b []byte) ([]pveRow, error) {
-	var rows []pveRow
-	if err := json.Unmarshal(b, &rows); err != nil {
+// quiet tells whether Proxmox need not be asked: no file has changed, and every running guest is held by a pidfd. Its Perl
+// takes half a second of a core.
+func (p *proxmox) quiet(h *pveHost, live []health.Ref) ([]pveRow, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.seen != h.digest || len(p.rows) == 0 || time.Since(p.at) >= p.spec.Quiet {
+		return nil, false
+	}
+	for id, e := range p.known {
+		settled := e.state == health.Stopped || e.state == health.Running && alive(e.init) && slices.Contains(live, p.ref(id))
+		if !settled {
+			return nil, false
+		}
+	}
+	return p.rows, true
+}
+
+// askAll runs the one command of a list, and keeps the guests of this node. That nobody is left of those that are defined
+// here is no list.
+func (p *proxmox) askAll(ctx context.Context, h *pveHost) ([]pveRow, error) {
+	argv := p.pvesh("/cluster/resources", "--type", "vm")
+	at := time.Now()
+	t, err := p.ask(ctx, argv)
+	if err != nil {
 		return nil, err
 	}
-	if rows == nil {
-		return nil, errors.New("it is null, which is no list")
+	all, err := parsePVEResources(t.Stdout)
+	if err != nil {
+		return nil, fmt.Errorf("read what %q printed: %w", strings.Join(argv, " "), err)
 	}
-	out := rows[:0]
+	var rows []pveRow
+	for _, r := range all {
+		if string(r.Node) == h.node {
+			rows = append(rows, r)
+		}
+	}
+	if len(rows) == 0 && len(h.confs) > 0 {
+		return nil, fmt.Errorf("%q names no guest of node %q, where %d are defined", strings.Join(argv, " "), h.node, len(h.confs))
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rows, p.at, p.seen = rows, at, h.digest
+	return rows, nil
+}
+
+// listing makes sightings of rows, asking again where they are in doubt.
+func (p *proxmox) listing(ctx context.Context, h *pveHost, rows []pveRow) Listing {
+	rows, silent := h.settle(rows)
+	inits := p.inits(h, rows)
+	fresh, mute := p.askDoubtful(ctx, h, rows)
+	var out Listing
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	listed := map[string]bool{}
 	for _, r := range rows {
-		if r.Type != "lxc" && r.Type != "qemu" {
+		id := string(r.VMID)
+		if bool(r.Template) || h.confs[id].template || listed[id] {
 			continue
 		}
-		if checkVMID(string(r.VMID)) != nil || r.Node == "" || r.Status == "" {
-			return nil, fmt.Errorf("a guest without number, node or status: %q on %q is %q", tidy(string(r.VMID)), tidy(string(r.Node)), tidy(string(r.Status)))
-		}
-		out = append(out, r)
+		listed[id] = true
+		e := p.entry(id, string(r.Type))
+		s := p.listed(h, r, fresh[id], inits[id], e)
+		out.Containers = append(out.Containers, s)
 	}
-	return out, nil
-}
-
-// parsePVEStatus reads status/current of one guest.
-func parsePVEStatus(b []byte) (pveRow, error) {
-	var r pveRow
-	if err := json.Unmarshal(b, &r); err != nil {
-		return r, err
-	}
-	if r.Status == "" {
-		return r, fmt.Errorf("no status in it: %.60q", b)
-	}
-	return r, nil
-}
-
-// word is what Proxmox calls the state: of a VM what its QEMU says of itself, where that was asked.
-func (r pveRow) word() string {
-	if r.QMP != "" && r.Status == "running" {
-		return string(r.QMP)
-	}
-	return string(r.Status)
-}
-
-// ha is the state of a guest in the HA manager, empty when it looks after none. What is "ignored" behaves as if it were not
-// managed (proxmox/pve-ha-manager, src/PVE/HA/Config.pm, service_check_ha_state).
-func (r pveRow) ha() string {
-	state := r.HA
-	if r.Managed != nil && bool(r.Managed.Managed) {
-		if state = r.Managed.State; state == "" {
-			state = "managed"
+	for id := range p.known {
+		if !listed[id] {
+			delete(p.known, id)
 		}
 	}
-	if state == "ignored" {
-		return ""
-	}
-	return tidy(string(state))
+	out.Degraded = pveDegraded(silent, mute)
+	slices.SortFunc(out.Containers, func(a, b health.Sighting) int { return strings.Compare(a.Ref.ID, b.Ref.ID) })
+	return out
 }
 
-// pveState gives the meaning of a state: of a CT one of two words, of a VM a RunState of QEMU (qapi/run-state.json). What
-// a guest did to itself and stays as a process is broken: a look at it, and no restart by us, is what it needs.
-func pveState(word string) (health.RunState, bool) {
-	switch word {
-	case "running":
-		return health.Running, true
-	case "stopped":
-		return health.Stopped, true
-	case "paused", "suspended", "io-error", "debug", "watchdog":
-		return health.Paused, true
-	case "prelaunch", "inmigrate", "postmigrate", "finish-migrate", "save-vm", "restore-vm", "colo", "shutdown":
-		return health.Busy, true
-	case "internal-error", "guest-panicked":
-		return health.Broken, true
+// pveDegraded says what is wrong with a list that was made all the same.
+func pveDegraded(silent int, mute []string) string {
+	var all []string
+	if silent > 0 {
+		all = append(all, fmt.Sprintf("pvestatd has told nothing about %d guests for minutes: does it hang on a storage, or on a guest? See 'systemctl status pvestatd'", silent))
 	}
-	return health.Unknown, word == "unknown"
+	if len(mute) > 0 {
+		all = append(all, "Proxmox gives no answer about "+strings.Join(mute, ", "))
+	}
+	return strings.Join(all, "; ")
 }
 
-// pveInterface is one of a guest: a CT's as Proxmox reads it (inet, inet6), a VM's as its agent says.
-type pveInterface struct {
-	Name  looseString `json:"name"`
-	MAC   looseString `json:"hwaddr"`
-	MAC2  looseString `json:"hardware-address"`
-	Inet  looseString `json:"inet"`
-	Inet6 looseString `json:"inet6"`
-	Addrs []struct {
-		Addr   looseString `json:"ip-address"`
-		Prefix looseInt    `json:"prefix"`
-	} `json:"ip-addresses"`
+// settle takes the state of CTs from Proxmox's own test of who runs, which is all that pvestatd goes by, and newer. It
+// counts the guests of which pvestatd told nothing.
+func (h *pveHost) settle(rows []pveRow) (out []pveRow, silent int) {
+	out = slices.Clone(rows)
+	for i, r := range rows {
+		if r.Status == "unknown" {
+			silent++
+		}
+		up, sure := h.up(string(r.Type), string(r.VMID))
+		if _, known := pveState(r.word()); r.Type != "lxc" || !sure || !known {
+			continue
+		}
+		out[i].Status = "stopped"
+		if up {
+			out[i].Status = "running"
+		}
+	}
+	return out, silent
 }
 
-// parsePVEInterfaces reads the addresses of a running guest. Those that no other machine reaches are left out.
-func parsePVEInterfaces(b []byte) ([]health.Addr, error) {
-	var list []pveInterface
-	if err := json.Unmarshal(b, &list); err != nil {
-		var doc struct {
-			Result []pveInterface `json:"result"`
-		}
-		if json.Unmarshal(b, &doc) != nil {
-			return nil, err
-		}
-		list = doc.Result
+// listed gives the sighting of one row. The caller holds mu.
+func (p *proxmox) listed(h *pveHost, r pveRow, fresh *pveRow, init health.Process, e *pveEntry) health.Sighting {
+	if fresh != nil {
+		fresh.Type, fresh.VMID = r.Type, r.VMID
+		return p.sighting(h, *fresh, e)
 	}
-	var out []health.Addr
-	for _, i := range list {
-		texts := strings.Split(string(i.Inet+","+i.Inet6), ",")
-		for _, a := range i.Addrs {
-			texts = append(texts, fmt.Sprintf("%s/%d", a.Addr, a.Prefix))
-		}
-		for _, text := range texts {
-			out = i.add(out, strings.TrimSpace(text))
-		}
+	if p.doubtful(h, r) {
+		s := p.sighting(h, r, e)
+		s.State, s.Init, s.Addrs, s.OnPurpose = health.Unknown, health.Process{}, nil, ""
+		s.Detail = "pvestatd says " + tidy(r.word()) + ", which is old or nothing; it is asked for by itself soon"
+		e.state = s.State
+		return s
 	}
-	return out, nil
+	if r.PID == 0 {
+		r.PID = looseInt(init.PID)
+	}
+	return p.sighting(h, r, e)
 }
 
-func (i pveInterface) add(to []health.Addr, text string) []health.Addr {
-	p, err := netip.ParsePrefix(text)
-	if err != nil {
-		return to
+// doubtful tells whether what pvestatd said does not fit what can be seen.
+func (p *proxmox) doubtful(h *pveHost, r pveRow) bool {
+	state, known := pveState(r.word())
+	if !known {
+		return false // asking again would bring the same word
 	}
-	if a := p.Addr(); a.IsLoopback() || a.IsLinkLocalUnicast() || a.IsUnspecified() || a.IsMulticast() {
-		return to
-	}
-	for _, have := range to {
-		if have.Prefix == p {
-			return to
-		}
-	}
-	mac := i.MAC
-	if mac == "" {
-		mac = i.MAC2
-	}
-	return append(to, health.Addr{Prefix: p, Iface: tidy(string(i.Name)), MAC: tidy(string(mac))})
+	up, sure := h.up(string(r.Type), string(r.VMID))
+	return state == health.Unknown || sure && up == (state == health.Stopped)
 }
 
-// checkVMID allows what Proxmox allows: a number of three to nine digits (pve-vmid in proxmox/pve-common,
-// src/PVE/JSONSchema.pm).
-func checkVMID(id string) error {
-	if len(id) < 3 || len(id) > 9 || id[0] == '0' || strings.Trim(id, "0123456789") != "" {
-		return fmt.Errorf("id %q: guests of Proxmox have a number from 100 to 999999999", tidy(id))
+// askDoubtful asks for those in doubt, some at a time, whoever was asked longest ago first. It names those about whom
+// there came no answer in time.
+func (p *proxmox) askDoubtful(ctx context.Context, h *pveHost, rows []pveRow) (answers map[string]*pveRow, mute []string) {
+	var ask []pveRow
+	for _, r := range rows {
+		if p.doubtful(h, r) && !bool(r.Template) && !h.confs[string(r.VMID)].template {
+			ask = append(ask, r)
+		}
 	}
-	return nil
+	p.mu.Lock()
+	slices.SortStableFunc(ask, func(a, b pveRow) int {
+		return p.entry(string(a.VMID), string(a.Type)).asked.Compare(p.entry(string(b.VMID), string(b.Type)).asked)
+	})
+	p.mu.Unlock()
+	answers = map[string]*pveRow{}
+	for _, r := range ask[:min(len(ask), pveAsks)] {
+		id := string(r.VMID)
+		p.mu.Lock()
+		p.entry(id, string(r.Type)).asked = time.Now()
+		p.mu.Unlock()
+		row, err := p.askOne(ctx, h.node, string(r.Type), id, p.spec.Timeout/pveAsks)
+		switch {
+		case err == nil:
+			answers[id] = &row
+		case errors.Is(err, errPVEMute):
+			mute = append(mute, id)
+		}
+	}
+	return answers, mute
+}
+
+// entry gives what is known of a guest. The caller holds mu.
+func (p *proxmox) entry(id, kind string) *pveEntry {
+	e := p.known[id]
+	if e == nil || e.kind != kind {
+		e = &pveEntry{kind: kind}
+		p.known[id] = e
+	}
+	return e
+}
+
+// inits gives the processes of those that run: of a VM from its pid file, of a CT the one known, or from one look through
+// /proc when one is missing.
+func (p *proxmox) inits(h *pveHost, rows []pveRow) map[string]health.Process {
+	out, missing := map[string]health.Process{}, map[string]bool{}
+	p.mu.Lock()
+	for _, r := range rows {
+		id := string(r.VMID)
+		e := p.known[id]
+		switch {
+		case r.Type == "qemu":
+			out[id] = h.vms[id]
+		case e != nil && e.init.PID != 0 && alive(e.init):
+			out[id] = e.init
+		case !h.far && (h.sockets[id] || !h.sockOK):
+			missing[id] = true
+		}
+	}
+	p.mu.Unlock()
+	if len(missing) > 0 {
+		for id, proc := range pveInits(missing) {
+			out[id] = proc
+		}
+	}
+	return out
 }

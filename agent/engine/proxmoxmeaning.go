@@ -63,8 +63,6 @@ func (p *proxmox) meaning(argv []string) (string, health.Verb, bool) {
 		if !ok || !does || checkVMID(t.id) != nil {
 			return "", "", false
 		}
-		p.mu.Lock()
-		defer p.mu.Unlock()
 		return t.id, verb, !p.ours(t)
 	}
 	return p.meant(argv)
@@ -192,6 +190,9 @@ func readPVEAnswer(t hostexec.Transcript, _ []byte) Answer {
 // and else the last.
 func pveCause(said []byte) string {
 	script, last := "", ""
+	if hook := pveHookCause(said); hook != "" {
+		return hook
+	}
 	for line := range strings.Lines(string(said)) {
 		words := tidy(line)
 		if words == "" {
@@ -212,6 +213,24 @@ func pveCause(said []byte) string {
 	return last
 }
 
+// pveHookCause gives what a hookscript of the guest said last, which Proxmox passes on, and that it failed
+// (proxmox/pve-guest-common, src/PVE/GuestHelpers.pm, exec_hookscript).
+func pveHookCause(said []byte) string {
+	last := ""
+	for line := range strings.Lines(string(said)) {
+		words := tidy(line)
+		switch {
+		case strings.HasPrefix(words, "hookscript error for ") && last != "":
+			return last + " (" + words + ")"
+		case strings.HasPrefix(words, "hookscript error for "):
+			return words
+		case words != "":
+			last = words
+		}
+	}
+	return ""
+}
+
 // cutPVELine takes LXC's "lxc_init: 1037 " off a line, as Proxmox prints it (src/PVE/LXC.pm, print_ct_stderr_log).
 func cutPVELine(line string) (function, words string) {
 	function, rest, ok := strings.Cut(line, ": ")
@@ -224,13 +243,14 @@ func cutPVELine(line string) (function, words string) {
 
 // pveOuter tells the words that follow from a failure, and those that are said in any case.
 func pveOuter(words string) bool {
-	if strings.HasPrefix(words, "startup for container '") {
+	if strings.HasPrefix(words, "startup for container '") || strings.HasSuffix(words, "Performance may be slow") {
 		return true
 	}
 	for _, s := range []string{
 		"Failed to run lxc.hook.", "Failed to initialize container", "Failed to spawn container", "The container failed to start",
 		"Received container state", "Additional information can be obtained", "To get more details",
 		"start failed: QEMU exited with code", "generating cloud-init ISO", "trying to acquire lock", "Task finished with ", "WARN: ", "swtpm_setup", "Requesting HA ",
+		"kvm: warning: ", "explicitly configured lxc.apparmor.profile overrides",
 	} {
 		if strings.HasPrefix(words, s) {
 			return true

@@ -247,25 +247,6 @@ func (s said) Read(_ context.Context, c hostexec.Command) hostexec.Transcript {
 	return hostexec.Transcript{Argv: c.Argv, Stdout: []byte(s.out), StdoutSize: int64(len(s.out)), Exit: s.exit}
 }
 
-func TestProxmoxDiscover(t *testing.T) {
-	root := t.TempDir()
-	version := "pve-manager/8.2.4/faa83925c9641325 (running kernel: 6.8.8-2-pve)\n"
-	if found := discoverProxmoxAt(context.Background(), said{out: version}, root); found != nil {
-		t.Errorf("there is no /etc/pve: %v", found)
-	}
-	if err := os.MkdirAll(filepath.Join(root, "etc/pve"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if found := discoverProxmoxAt(context.Background(), said{out: version}, root); len(found) != 1 || found[0].Engine != "proxmox" {
-		t.Errorf("%v", found)
-	}
-	for _, s := range []said{{out: version, exit: 127}, {out: "", exit: 0}, {out: "usage: pveversion", exit: 0}} {
-		if found := discoverProxmoxAt(context.Background(), s, root); found != nil {
-			t.Errorf("%+v: %v", s, found)
-		}
-	}
-}
-
 // A container that two engines would show is found through the higher one only.
 func TestDiscoverCovers(t *testing.T) {
 	dir := t.TempDir()

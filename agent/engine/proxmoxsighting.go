@@ -38,7 +38,7 @@ func (p *proxmox) sighting(h *pveHost, r pveRow, e *pveEntry) health.Sighting {
 		s.Detail = tidy(word)
 	}
 	if state != health.Stopped && state != health.Unknown {
-		e.live(&s, health.Process{PID: int(r.PID)}, conf)
+		p.live(&s, int(r.PID), e, conf)
 	} else {
 		e.init, e.addrs, e.tries = health.Process{}, nil, 0
 	}
@@ -49,10 +49,10 @@ func (p *proxmox) sighting(h *pveHost, r pveRow, e *pveEntry) health.Sighting {
 }
 
 // live takes in the process of a guest that is not stopped. Where Proxmox names one that is gone, it is just ending.
-func (e *pveEntry) live(s *health.Sighting, said health.Process, conf pveConf) {
-	proc, ok := identify(said.PID)
-	if said.PID != 0 && !ok {
-		s.State, s.Detail = health.Unknown, fmt.Sprintf("Proxmox says that it runs, but its process %d is gone: it is just ending", said.PID)
+func (p *proxmox) live(s *health.Sighting, pid int, e *pveEntry, conf pveConf) {
+	proc, ok := p.identify(pid)
+	if pid != 0 && !ok {
+		s.State, s.Detail = health.Unknown, fmt.Sprintf("Proxmox says that it runs, but its process %d is gone: it is just ending", pid)
 		return
 	}
 	if proc != e.init {

@@ -22,10 +22,11 @@ type pveTask struct {
 	proc    health.Process // its worker
 	started time.Time
 	kind    string // "vzstop", "qmstart", "vzdump", …
-	id      string // the guest; empty: several, or none
+	id      string // the guest; something else, or empty: several, or none
 	user    string // "root@pam", "alice@pve!token"
 	ended   time.Time
 	status  string // "OK", "WARNINGS: 2", or the text of TASK ERROR; empty: not ended, or not known
+	lives   bool   // its worker did when the tasks were read
 }
 
 // upidRE is the pattern of PVE::UPID::decode. The start time may have nine digits after 497 days of uptime.
@@ -104,7 +105,11 @@ func parsePVEResult(log []byte) (status string, ok bool) {
 func (t pveTask) ok() bool { return t.status == "OK" || strings.HasPrefix(t.status, "WARNINGS: ") }
 
 // running tells whether the worker of a task still lives. One whose end is written down does not, whoever has its pid now.
-func (t pveTask) running() bool { return t.ended.IsZero() && alive(t.proc) }
+func (t pveTask) running() bool { return t.ended.IsZero() && t.lives }
+
+// many tells a task of several guests, or of none: a backup job has the name of the job, or nothing, where others have the
+// number of a guest (proxmox/pve-manager, PVE/API2/VZDump.pm, $taskid).
+func (t pveTask) many() bool { return checkVMID(t.id) != nil }
 
 // covers tells whether something that began at that moment began within the task, to the second that tasks are kept in.
 func (t pveTask) covers(at time.Time) bool {
@@ -165,10 +170,10 @@ func newPVEHistory(known bool, lists ...[]pveTask) *pveHistory {
 	h := &pveHistory{byGuest: map[string][]pveTask{}, known: known}
 	for _, upid := range sortedKeys(all) {
 		t := all[upid]
-		if t.id == "" || t.kind == "vzdump" {
+		if t.many() || t.kind == "vzdump" {
 			h.bulk = append(h.bulk, t)
 		}
-		if t.id != "" {
+		if !t.many() {
 			h.byGuest[t.id] = append(h.byGuest[t.id], t)
 		}
 	}
@@ -207,7 +212,7 @@ func (h *pveHistory) inBulk(stop pveTask, boot time.Time) bool {
 		}
 		switch b.kind {
 		case "vzdump":
-			if b.id == "" || b.id == stop.id {
+			if b.many() || b.id == stop.id {
 				return true
 			}
 		case "stopall", "suspendall":
@@ -232,7 +237,7 @@ func (h *pveHistory) operation(id string) (t pveTask, ok, maybe bool) {
 		}
 	}
 	for _, b := range h.bulk {
-		maybe = maybe || b.id == "" && b.running()
+		maybe = maybe || b.many() && b.running()
 	}
 	return pveTask{}, false, maybe
 }

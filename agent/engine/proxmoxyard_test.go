@@ -10,6 +10,7 @@ import (
 
 	"atalaya/agent/engine"
 	"atalaya/agent/health"
+	"atalaya/agent/hostexec"
 	"atalaya/cmd/atalaya-lab/rig"
 	"atalaya/cmd/atalaya-lab/scripted"
 )
@@ -50,6 +51,11 @@ func (y *proxmoxYard) With(t *testing.T) yard {
 
 func (y *proxmoxYard) Open(t *testing.T) *engine.Instance {
 	return open(t, engine.Spec{Engine: "proxmox", Bin: y.h.Bin(), Root: y.h.Root()})
+}
+
+// runner runs commands as an instance's does.
+func (y *proxmoxYard) runner() engine.Runner {
+	return hostexec.New(hostexec.Options{Dir: y.t.TempDir(), Place: hostexec.PlaceDirect})
 }
 
 func (y *proxmoxYard) ID(name string) string {
@@ -114,33 +120,5 @@ func proxmoxVMs() subject {
 	return subject{
 		name: "proxmox VM", yard: newProxmoxYard("qemu"), gone: health.Removed, marks: true, links: proxmoxBridge, nobody: "999999",
 		startExit: 255, killsDead: true, cannot: cannot{exec: true},
-	}
-}
-
-// testProxmox runs what only a scripted Proxmox can be asked, and the suite on VMs, which make mutate would not find.
-func testProxmox(t *testing.T) {
-	rig.Require(t, "root")
-	vms := proxmoxVMs()
-	for name, run := range map[string]func(*testing.T){
-		"VMs":      func(t *testing.T) { y := vms.yard(t); conform(t, vms, y.Open(t), y) },
-		"causes":   proxmoxCauses,
-		"locks":    proxmoxLocks,
-		"HA":       proxmoxHA,
-		"stops":    proxmoxStops,
-		"stale":    proxmoxStale,
-		"paused":   proxmoxPaused,
-		"nodes":    proxmoxNodes,
-		"faults":   proxmoxFaults,
-		"addrs":    proxmoxAddrs,
-		"quiet":    proxmoxQuiet,
-		"deaf":     proxmoxDeaf,
-		"half":     proxmoxHalf,
-		"reboots":  proxmoxReboots,
-		"evidence": proxmoxEvidence,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			run(t)
-		})
 	}
 }

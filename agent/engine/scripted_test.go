@@ -18,7 +18,6 @@ func TestScripted(t *testing.T) {
 	for name, run := range map[string]func(*testing.T){
 		"incus":     scriptedIncus,
 		"openvz":    scriptedOpenVZ,
-		"proxmox":   testProxmox,
 		"virtuozzo": scriptedVirtuozzo,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -62,7 +62,7 @@ func (k kind) far() func(Spec, Runner) (*tool, error) {
 	switch k.name {
 	case "lxc":
 		return openLXCFar
-	case "custom", "docker", "podman", "openvz", "virtuozzo", "lxd", "incus", "libvirt":
+	case "custom", "docker", "podman", "openvz", "virtuozzo", "lxd", "incus", "libvirt", "nspawn", "proxmox":
 		return k.open
 	}
 	return nil

@@ -19,14 +19,18 @@ import (
 
 // farEngines are those of the suite that are asked over ssh.
 func farEngines() []subject {
-	return []subject{
+	return append(proxmoxOverSSH(), []subject{
 		{name: "lxc over ssh", yard: newFarYard(openFarLXC), broken: health.Broken, gone: health.Missing, option: "--help"},
 		{name: "docker over ssh", yard: newFarOCIYard("docker", rig.NewDocker), gone: health.Missing, marks: true, nobody: strings.Repeat("0", 64), cannot: cannot{autostart: true, already: true}},
 		{name: "podman over ssh", yard: newFarOCIYard("podman", rig.NewPodman), gone: health.Missing, marks: true, nobody: strings.Repeat("0", 64), startExit: 125, cannot: cannot{autostart: true, already: true}},
 		{name: "lxd over ssh", yard: newFarLXDYard, gone: health.Missing, marks: true},
 		{name: "libvirt over ssh", yard: newFarLibvirtYard, broken: health.Missing, gone: health.Missing, marks: true, option: "--help", comm: "web"},
+		{name: "openvz over ssh", yard: newFarVZYard(newOpenVZYard), broken: health.Missing, gone: health.Missing, nobody: "999", comm: hostComm(), startExit: 47, killsDead: true},
+		{name: "virtuozzo over ssh", yard: newFarVZYard(newVirtuozzoYard), broken: health.Broken, gone: health.Missing, marks: true, nobody: "00000000-0000-0000-0000-000000000000",
+			comm: hostComm(), startExit: 255, killsDead: true, cannot: cannot{autostart: true}},
+		{name: "nspawn over ssh", away: nspawnAway, yard: newFarNspawnYard, broken: health.Broken, gone: health.Missing, marks: true, killsDead: true},
 		{name: "custom over ssh", yard: newFarYard(openFarLines), broken: health.Missing, gone: health.Missing, option: "--help"},
-	}
+	}...)
 }
 
 // farYard is LXC on "another" host: what is asked over ssh has no pids.
@@ -83,8 +87,8 @@ func openFarLines(t *testing.T, y *farYard) *engine.Instance {
 	return i
 }
 
-// overSSH opens an instance by way of the sshd, and counts its processes.
-func overSSH(t *testing.T, d *rig.SSHD, s engine.Spec) (*engine.Instance, *watched) {
+// overSSH opens an instance by way of the sshd, and counts its processes. there may change what is sent.
+func overSSH(t *testing.T, d *rig.SSHD, s engine.Spec, there ...func(engine.Runner) engine.Runner) (*engine.Instance, *watched) {
 	t.Helper()
 	h := hostexec.New(hostexec.Options{Dir: t.TempDir(), Place: hostexec.PlaceDirect})
 	t.Cleanup(h.Close)
@@ -93,6 +97,9 @@ func overSSH(t *testing.T, d *rig.SSHD, s engine.Spec) (*engine.Instance, *watch
 		t.Fatal(err)
 	}
 	w := &watched{Runner: r}
+	for _, change := range there {
+		w.Runner = change(w.Runner)
+	}
 	s.SSH, s.RunDir = d.Target(), t.TempDir()
 	i, err := engine.Open(s, w, nil)
 	if err != nil {

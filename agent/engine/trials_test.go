@@ -117,7 +117,15 @@ func stagers() []stager {
 		dockerTrials(),
 		podmanTrials(),
 		lxcTrials(),
+		customTrials(),
+		proxmoxTrials("proxmox CT", "lxc"),
+		proxmoxTrials("proxmox VM", "qemu"),
 		incusTrials(),
+		libvirtLXCTrials(),
+		libvirtQemuTrials(),
+		openvzTrials(),
+		virtuozzoTrials(),
+		nspawnTrials(),
 	}
 }
 

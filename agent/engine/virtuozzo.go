@@ -31,6 +31,7 @@ type virtuozzo struct {
 		foreign map[string]bool       // another node owns it (exit 141)
 		auto    map[string]health.Tri // of VMs, as last looked at
 		deaf    bool                  // the dispatcher did not answer the last list
+		heard   chan struct{}         // closed when it answers again; nil: nobody waits for that
 	}
 }
 
@@ -53,6 +54,7 @@ func openVirtuozzo(s Spec, r Runner) (*tool, error) {
 	blind := []string{
 		"Whether a VM starts with the host is known only after it was looked at: the list does not tell.",
 		"The process of a VM is not known: its deaths are noticed by the dispatcher's events and by polling.",
+		"A backup that failed leaves no record that prlctl tells of: the last one it knows is the last that succeeded.",
 		"After a backup that failed the dispatcher keeps the container's lock, and it looks held until that is restarted.",
 	}
 	if s.far() {
@@ -60,15 +62,18 @@ func openVirtuozzo(s Spec, r Runner) (*tool, error) {
 	}
 	return &tool{
 		verbs: map[health.Verb]verb{
-			health.VerbStart: {argv: v.start, limit: 5 * time.Minute, slack: 10 * time.Second, read: read},
+			health.VerbStart: {argv: v.either("start"), limit: 5 * time.Minute, slack: 10 * time.Second, read: read},
 			// The dispatcher shuts down for 120 s (OpenVZ/prlctl src/PrlVm.cpp VM_SHUTDOWN_TIMEOUT), vzctl below it as long.
-			health.VerbStop:    {argv: v.command("stop"), limit: 3 * time.Minute, slack: 30 * time.Second, read: read},
-			health.VerbKill:    {argv: v.command("stop", "--kill"), limit: 2 * time.Minute, slack: 10 * time.Second, read: read},
-			health.VerbRestart: {argv: v.command("restart"), limit: 8 * time.Minute, slack: 30 * time.Second, read: read},
+			health.VerbStop:    {argv: v.either("stop"), limit: 3 * time.Minute, slack: 30 * time.Second, read: read},
+			health.VerbKill:    {argv: v.either("stop", "--kill"), limit: 2 * time.Minute, slack: 10 * time.Second, read: read},
+			health.VerbRestart: {argv: v.either("restart"), limit: 8 * time.Minute, slack: 30 * time.Second, read: read},
+			// What a death left mounted, where the vendor's own clean-up did not get to it.
+			health.VerbRepair: {argv: v.either("umount"), limit: 2 * time.Minute, slack: 10 * time.Second, read: read},
+			health.VerbBackup: {argv: v.backup, limit: 6 * time.Hour, slack: 30 * time.Second, read: read},
 		},
 		checkID: checkUUID, list: v.list, look: v.look, defined: v.defined, place: openvz{v.vzHost}.place, exec: v.exec,
 		meaning: v.meaning, files: vzFiles("prlctl", "vzctl", "pmigrate", "vzmigrate"), evidence: v.evidence,
-		hint:   func(id string) string { return v.hint(v.envOf(id)) },
+		hint: func(id string) string { return v.hint(v.envOf(id)) }, lastBackup: v.lastBackup,
 		events: v.events, version: v.argv("prlctl", "--version"), units: []string{"vz.service", "prl-disp.service"}, autostarter: "prl-disp.service",
 		blind: blind,
 	}, nil
@@ -128,23 +133,19 @@ func (v *virtuozzo) defined(id string) bool {
 	return err == nil || v.vzHost.defined(v.envOf(id))
 }
 
-func (v *virtuozzo) command(verb string, more ...string) func(call) ([]string, error) {
+// either gives a command line of prlctl, or of vzctl where the dispatcher does not answer: containers live without it.
+func (v *virtuozzo) either(verb string, more ...string) func(call) ([]string, error) {
+	ends := verb == "stop" || verb == "restart"
 	return func(c call) ([]string, error) {
-		v.begin(c.id, verb != "start")
-		return v.argv("prlctl", append([]string{verb, c.id}, more...)...), nil
+		v.begin(c.id, ends)
+		if !v.deaf() || v.isVM(c.id) {
+			return v.argv("prlctl", append([]string{verb, c.id}, more...)...), nil
+		}
+		if len(more) > 0 {
+			return v.argv("vzctl", verb, v.envOf(c.id), "--fast"), nil // vzctl's word for --kill
+		}
+		return v.argv("vzctl", verb, v.envOf(c.id)), nil
 	}
-}
-
-// start goes past a dispatcher that does not answer: containers run without it.
-func (v *virtuozzo) start(c call) ([]string, error) {
-	v.known.Lock()
-	deaf := v.known.deaf
-	v.known.Unlock()
-	if !deaf || v.isVM(c.id) {
-		return v.command("start")(c)
-	}
-	v.begin(c.id, false)
-	return v.argv("vzctl", "start", v.envOf(c.id)), nil
 }
 
 // readAnswer reads the words of either tool, and remembers whom another node owns.
@@ -194,6 +195,20 @@ func (v *virtuozzo) evidence(id string, _ health.Sighting) []Source {
 
 // events follows the dispatcher. Its monitor ends when its standard input does.
 func (v *virtuozzo) events(ctx context.Context, changed func(id string)) error {
+	// Whether the monitor outlives its dispatcher is not known: when that answers again, it is begun anew.
+	heard := make(chan struct{})
+	v.known.Lock()
+	v.known.heard = heard
+	v.known.Unlock()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		select {
+		case <-heard:
+			stop()
+		case <-ctx.Done():
+		}
+	}()
 	var e prlEvents
 	c := hostexec.Command{Argv: v.argv("prlsrvctl", "monitor"), Env: v.spec.Env, Held: true}
 	err := v.run.Stream(ctx, c, func(line []byte) error {

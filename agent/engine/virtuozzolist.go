@@ -15,8 +15,8 @@ import (
 
 // list asks prlctl once. Where the dispatcher does not answer, vzlist is asked: containers run on without it (FACTS §2).
 func (v *virtuozzo) list(ctx context.Context, _ []health.Ref) (Listing, error) {
-	t, err := v.ask(ctx, v.argv("prlctl", "list", "-a", "-j", "-o", prlFields))
-	if prlDeaf(t) {
+	t, err := v.askPrl(ctx, "list", "-a", "-j", "-o", prlFields)
+	if prlDeaf(ctx, t) {
 		return v.listWithout(ctx, t)
 	}
 	if err != nil {
@@ -51,12 +51,36 @@ func (v *virtuozzo) finishList(out Listing) Listing {
 	return out
 }
 
-// prlDeaf tells that prlctl reached no dispatcher: 253 none there, 254 frozen.
-func prlDeaf(t hostexec.Transcript) bool { return t.Exit == 253 || t.Exit == 254 }
+// deafWithin is how long prlctl is given once the dispatcher did not answer.
+const deafWithin = 3 * time.Second
+
+// askPrl asks prlctl, and waits no longer than it must for a dispatcher that hangs.
+func (v *virtuozzo) askPrl(ctx context.Context, args ...string) (hostexec.Transcript, error) {
+	within := v.spec.Timeout
+	if v.deaf() {
+		within = min(within, deafWithin)
+	}
+	return v.askWithin(ctx, v.argv("prlctl", args...), within)
+}
+
+// prlDeaf tells that prlctl reached no dispatcher: 253 none there, 254 frozen, and one that hangs has prlctl hang.
+func prlDeaf(ctx context.Context, t hostexec.Transcript) bool {
+	return t.Exit == 253 || t.Exit == 254 || t.TimedOut && ctx.Err() == nil
+}
+
+func (v *virtuozzo) deaf() bool {
+	v.known.Lock()
+	defer v.known.Unlock()
+	return v.known.deaf
+}
 
 // learn remembers who is who. Without a dispatcher nothing is forgotten: VMs are not listed then.
 func (v *virtuozzo) learn(rows []prlRow, deaf bool) {
 	v.known.Lock()
+	if v.known.deaf && !deaf && v.known.heard != nil {
+		close(v.known.heard)
+		v.known.heard = nil
+	}
 	v.known.deaf = deaf
 	envs := map[string]bool{}
 	if !deaf {
@@ -83,17 +107,16 @@ func (v *virtuozzo) learn(rows []prlRow, deaf bool) {
 // not missing.
 func (v *virtuozzo) listWithout(ctx context.Context, deaf hostexec.Transcript) (Listing, error) {
 	why := deaf.Err()
-	t, err := v.ask(ctx, v.argv("vzlist", "-a", "-j", "-o", vz7Fields))
-	if err != nil {
-		return Listing{Notes: v.notes.take()}, errors.Join(why, err)
-	}
-	rows, err := parseVZList(t.Stdout)
+	rows, hung, _, err := v.allRows(ctx, vz7Fields)
 	if err != nil {
 		return Listing{Notes: v.notes.take()}, errors.Join(why, err)
 	}
 	v.learn(nil, true)
 	files := v.files()
 	out := Listing{Degraded: fmt.Sprintf("the dispatcher does not answer (%v): containers are listed by vzlist, VMs are not known", why)}
+	if hung != "" {
+		out.Degraded += "; " + hung
+	}
 	for _, r := range rows {
 		out.Containers = append(out.Containers, v.sighting(v.fromVZ(r), files, vzState))
 	}
@@ -115,7 +138,7 @@ func (v *virtuozzo) fromVZ(r vzRow) prlRow {
 	if !vzUUIDRE.MatchString(id) {
 		id = strings.Trim(v.conf(env).keys["UUID"], "{}") // an EnvID of old, and an agent that has never seen the dispatcher
 	}
-	return prlRow{UUID: looseString(id), EnvID: looseString(env), Status: r.Status, Type: "CT", HA: r.HA, Name: r.Name, IP: r.Config}
+	return prlRow{UUID: looseString(id), EnvID: looseString(env), Status: r.Status, Type: "CT", HA: r.HA, Name: r.Name, IP: r.Config, silent: r.silent}
 }
 
 func (v *virtuozzo) vms() []string {
@@ -151,13 +174,13 @@ func (v *virtuozzo) look(ctx context.Context, id string, dead health.Process) (h
 		return s, nil
 	}
 	vm := v.isVM(id) || v.far() // there, its configuration cannot be read here
-	argv := v.argv("prlctl", "list", "-a", "-j", "-o", prlFields, id)
+	args := []string{"list", "-a", "-j", "-o", prlFields, id}
 	if vm {
-		argv = v.argv("prlctl", "list", "-i", "-j", id)
+		args = []string{"list", "-i", "-j", id}
 	}
-	t, err := v.ask(ctx, argv)
+	t, err := v.askPrl(ctx, args...)
 	switch {
-	case prlDeaf(t) && !v.isVM(id):
+	case prlDeaf(ctx, t) && !v.isVM(id):
 		return v.lookWithout(ctx, id, t)
 	case err != nil && strings.Contains(string(t.Stderr), "Failed to get VM config"):
 		return v.absent(id), nil
@@ -175,8 +198,24 @@ func (v *virtuozzo) look(ctx context.Context, id string, dead health.Process) (h
 			return v.sighting(r, v.files(), prlState), nil
 		}
 	}
-	return v.absent(id), nil
+	return v.perhapsTemplate(ctx, id), nil
 }
+
+// perhapsTemplate is a container that the list does not show: it leaves templates out.
+func (v *virtuozzo) perhapsTemplate(ctx context.Context, id string) health.Sighting {
+	s := v.absent(id)
+	if s.State != health.Missing {
+		return s
+	}
+	t, err := v.askPrl(ctx, "list", "-i", "-j", id)
+	if info, bad := parsePrlInfo(t.Stdout); err == nil && bad == nil && bool(info.Template) {
+		s.State, s.Detail = health.Busy, vzTemplate
+	}
+	return s
+}
+
+// vzTemplate is what nobody starts.
+const vzTemplate = "it is a template now"
 
 func (v *virtuozzo) lookVM(id string, out []byte) (health.Sighting, error) {
 	info, err := parsePrlInfo(out)
@@ -190,7 +229,7 @@ func (v *virtuozzo) lookVM(id string, out []byte) (health.Sighting, error) {
 	r.Status, r.UUID, r.EnvID, r.Name, r.Type = info.State, info.ID, info.EnvID, info.Name, info.Type
 	s := v.sighting(r, v.files(), prlState)
 	if info.Template {
-		s.State, s.Detail = health.Busy, "it is a template now"
+		s.State, s.Detail = health.Busy, vzTemplate
 	}
 	return s, nil
 }
@@ -198,14 +237,10 @@ func (v *virtuozzo) lookVM(id string, out []byte) (health.Sighting, error) {
 // lookWithout asks vzlist for one container.
 func (v *virtuozzo) lookWithout(ctx context.Context, id string, deaf hostexec.Transcript) (health.Sighting, error) {
 	why := deaf.Err()
-	t, err := v.ask(ctx, v.argv("vzlist", "-a", "-j", "-o", vz7Fields, v.envOf(id)))
-	if err != nil {
-		if t.Exit == 1 && strings.Contains(string(t.Stderr), "Container(s) not found") {
-			return v.absent(id), nil
-		}
-		return health.Sighting{}, errors.Join(why, err)
+	rows, t, err := v.vzlist(ctx, v.spec.Timeout, vz7Fields, v.envOf(id))
+	if vzNotFound(t) {
+		return v.absent(id), nil
 	}
-	rows, err := parseVZList(t.Stdout)
 	if err != nil {
 		return health.Sighting{}, errors.Join(why, err)
 	}
@@ -237,7 +272,7 @@ func (v *virtuozzo) lookDead(id string, dead health.Process) (health.Sighting, b
 	}
 	files := vz7Files{global: v.global()}
 	p, left := v.init(r.env())
-	if p.PID != 0 || left != dead.PID || !v.marked(r.env(), files.global) || v.lock(r.env(), id, files.global) != nil {
+	if p.PID != 0 || left != dead.PID || !v.area(r.env(), files.global).running || v.lock(r.env(), id, files.global) != nil {
 		return health.Sighting{}, false
 	}
 	r.Status = "stopped"

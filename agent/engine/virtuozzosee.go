@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -21,16 +20,12 @@ func (v *virtuozzo) files() vz7Files {
 	return vz7Files{global: v.global(), counters: v.beancounters()}
 }
 
-// marked tells whether .running is in the private area: made after a start that succeeded, and removed before a stop that
-// was asked for (OpenVZ/libvzctl lib/env.c; FACTS §2).
-func (v *virtuozzo) marked(env string, global map[string]string) bool {
-	_, err := os.Lstat(filepath.Join(v.private(env, global), ".running"))
-	return err == nil
-}
-
 // sighting puts together what the tool and the host's files tell.
 func (v *virtuozzo) sighting(r prlRow, files vz7Files, read func(string) (health.RunState, string, bool)) health.Sighting {
 	id := r.id()
+	if r.silent != "" {
+		return v.unheard(id, string(r.Name), r.silent)
+	}
 	s := health.Sighting{Ref: v.ref(id), Name: tidy(string(r.Name)), Mark: id, At: time.Now()}
 	if s.Name == "" || s.Name == "-" {
 		s.Name = id
@@ -77,7 +72,8 @@ func (v *virtuozzo) live(s *health.Sighting, env, id string, c vzConf, files vz7
 	}
 }
 
-// whyDown says who stopped a container. Its mark .running is judged once, at the first sight of it being down, and only
+// whyDown says who stopped a container. Its mark .running is made after a start that succeeded, and removed before a stop
+// that was asked for (OpenVZ/libvzctl lib/env.c; FACTS §2). It is judged once, at the first sight of it being down, and only
 // where it was seen running before: the vendor's ve-stop runs "vzctl stop --force" on what has died, which clears the mark.
 func (v *virtuozzo) whyDown(env, id string, global map[string]string) string {
 	v.known.Lock()
@@ -87,10 +83,9 @@ func (v *virtuozzo) whyDown(env, id string, global map[string]string) string {
 		return d.reason
 	}
 	logged := v.purpose(env, id, global)
-	private := v.private(env, global)
-	info, err := os.Stat(private)
+	area := v.area(env, global)
 	switch {
-	case v.marked(env, global) || err != nil || info.ModTime().Before(bootTime()) || v.endedByUs(id, d.ran):
+	case area.running || area.mark == "" || area.mod.Before(bootTime()) || v.endedByUs(id, d.ran):
 	case logged != "":
 		d.reason = logged
 	case !d.ran.IsZero():

@@ -25,7 +25,7 @@ func (y *virtuozzoYard) With(t *testing.T) yard {
 }
 
 func (y *virtuozzoYard) Open(t *testing.T) *engine.Instance {
-	return open(t, engine.Spec{Engine: "virtuozzo", Bin: y.Bin(), Root: y.Root()})
+	return open(t, engine.Spec{Engine: "virtuozzo", Bin: y.Bin(), Root: y.Root(), Backups: t.TempDir()})
 }
 
 func (y *virtuozzoYard) ID(name string) string {

@@ -36,8 +36,11 @@ type vzHost struct {
 	fails map[string]vzFails
 	ran   map[string]time.Time // when it was last seen running
 	own   map[string]ownRun    // the last command of ours about it
+	ended map[string]ownRun    // the last that ended it
 	lies  map[string]time.Time // since when a container has been called running whose init is gone
 	stuck map[string]bool      // vzctl could not end what is left of it
+	areas map[string]*vzAreaRead
+	slow  map[string]bool // those about which vzlist gave no answer
 }
 
 // vzConf is the configuration of one container.
@@ -63,7 +66,7 @@ type vzFails struct {
 func newVZHost(s Spec, r Runner, pidFile string) *vzHost {
 	return &vzHost{
 		base: base{spec: s, run: r}, pidFile: pidFile, keyOf: func(id string) string { return id }, confs: map[string]vzConf{}, fails: map[string]vzFails{},
-		own: map[string]ownRun{}, ran: map[string]time.Time{}, lies: map[string]time.Time{}, stuck: map[string]bool{},
+		own: map[string]ownRun{}, ended: map[string]ownRun{}, ran: map[string]time.Time{}, lies: map[string]time.Time{}, stuck: map[string]bool{}, areas: map[string]*vzAreaRead{}, slow: map[string]bool{},
 	}
 }
 
@@ -114,15 +117,17 @@ func (h *vzHost) private(id string, global map[string]string) string {
 	return ""
 }
 
-// folderMark tells a folder from one that was made anew under its name.
+// folderMark tells a folder from one that was made anew under its name: by inode and, where the kernel (4.11) and the file
+// system keep it, by birth.
 func folderMark(path string) string {
-	var st unix.Statx_t
-	if path == "" || unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_INO|unix.STATX_BTIME, &st) != nil {
+	var st unix.Stat_t
+	if path == "" || unix.Stat(path, &st) != nil {
 		return ""
 	}
 	mark := strconv.FormatUint(st.Ino, 10)
-	if st.Mask&unix.STATX_BTIME != 0 {
-		mark += fmt.Sprintf("-%d.%09d", st.Btime.Sec, st.Btime.Nsec)
+	var x unix.Statx_t
+	if unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_INO|unix.STATX_BTIME, &x) == nil && x.Mask&unix.STATX_BTIME != 0 {
+		mark += fmt.Sprintf("-%d.%09d", x.Btime.Sec, x.Btime.Nsec)
 	}
 	return mark
 }
@@ -282,13 +287,15 @@ func (h *vzHost) forget(listed map[string]bool) {
 			delete(h.ran, id)
 			delete(h.lies, id)
 			delete(h.stuck, id)
+			delete(h.slow, id)
+			delete(h.areas, id)
 		}
 	}
 }
 
 // readProc reads a file of /proc, which has no size, or one that stands for it.
 func readProc(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}

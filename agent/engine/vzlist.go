@@ -20,6 +20,7 @@ type vzRow struct {
 	OnBoot   looseString  `json:"onboot"`        // true, false, null: unset
 	Disabled looseBool    `json:"disabled"`
 	HA       looseBool    `json:"ha_enable"` // vzctl 7
+	silent   string       // vzlist hangs when it is asked about it: why nothing is known
 }
 
 // vzWords is an array of strings, or one string of words.
@@ -47,6 +48,9 @@ func (w *vzWords) UnmarshalJSON(b []byte) error {
 // (samples/vzlist-session.txt, the first three commands).
 var errVZBroken = errors.New("vzlist printed nothing, and exit 0 proves nothing")
 
+// errVZJSON is what its unescaped quotes make of its answer.
+var errVZJSON = errors.New("read its JSON")
+
 // parseVZList reads vzlist -j. Containers there are none of print "[ ]"; nothing at all is no answer.
 func parseVZList(b []byte) ([]vzRow, error) {
 	if len(strings.TrimSpace(string(b))) == 0 {
@@ -54,11 +58,11 @@ func parseVZList(b []byte) ([]vzRow, error) {
 	}
 	var rows []vzRow
 	if err := json.Unmarshal(b, &rows); err != nil {
-		return nil, fmt.Errorf("read its JSON: %w", err)
+		return nil, fmt.Errorf("%w: %w", errVZJSON, err)
 	}
 	for i, r := range rows {
 		if r.ID == nil || *r.ID == "" {
-			return nil, fmt.Errorf("read its JSON: entry %d has no \"ctid\"", i)
+			return nil, fmt.Errorf("%w: entry %d has no \"ctid\"", errVZJSON, i)
 		}
 	}
 	return rows, nil

@@ -203,12 +203,23 @@ func TestVZOwnStopOutlivesTheAgent(t *testing.T) {
 	if after.ourStop("101", now.Add(-time.Minute)) || after.ourStop("101", now.Add(time.Hour)) {
 		t.Error("any stop is ours")
 	}
-	old := now.Add(-time.Hour)
-	if err := os.Chtimes(after.ownPath("101"), old, old); err != nil {
+	before.finish("101", now)
+	before.begin("101", false) // and it was started again
+	again := newVZHost(Spec{Engine: "openvz", RunDir: dir}, nil, "")
+	if !again.ourStop("101", now) || again.ourStop("101", now.Add(time.Second)) {
+		t.Error("what came after our start is ours still")
+	}
+	old := ownRun{from: now.Add(-time.Hour), to: now.Add(-time.Hour)}
+	if err := os.WriteFile(after.ownPath("104"), old.text(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if after.ourStop("101", now) {
+	if !after.ourStop("104", old.to) || after.ourStop("104", now) || after.endedByUs("104", time.Time{}) {
 		t.Error("a stop of an hour ago is ours for ever")
+	}
+	for _, bad := range []string{"", "x", "0 0 0", "1 2"} {
+		if o, ok := parseOwnRun([]byte(bad)); ok {
+			t.Errorf("%q: %+v", bad, o)
+		}
 	}
 }
 
@@ -250,84 +261,38 @@ func TestPrlEvents(t *testing.T) {
 	}
 }
 
-func FuzzVZList(f *testing.F) {
-	f.Add(fixture(f, "openvz/vzlist-unescaped-quote.INVALID.json"))
-	f.Add([]byte(`[{"ctid": 101, "name": null, "status": "running", "ip": ["10.0.0.101"], "onboot": null, "disabled": false}]`))
-	f.Add([]byte("       101 running   10.0.0.101 10.0.1.101\n"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		rows, _ := parseVZList(b)
-		table, _ := parseVZTable(b)
-		for _, r := range append(rows, table...) {
-			if r.ID == nil {
-				t.Error("a row without id")
-			}
-			_, detail, _ := vzState(string(r.Status))
-			if strings.ContainsAny(detail, "\x00\n\x1b") || len(detail) > maxWords+100 {
-				t.Errorf("%q", detail)
-			}
-			_ = vzAddrs(r.IP)
+// Both lists give the newest, whatever their order; of one that failed the innermost words count.
+func TestVZBackups(t *testing.T) {
+	t.Parallel()
+	got := parseVZSnapshots([]byte("Directory /proc/vz not found, assuming non-OpenVZ kernel\n" +
+		"{5c3f1f0d-8b57-4f5a-9a57-000000000002}   2026-11-25 14:19:18 before the upgrade\n{5c3f1f0d-8b57-4f5a-9a57-000000000001}   2026-11-24 14:19:18 \nPARENT_UUID\n"))
+	if want := "snapshot {5c3f1f0d-8b57-4f5a-9a57-000000000002} before the upgrade"; got.Said != want || !got.OK || got.At.Format(time.DateTime) != "2026-11-25 14:19:18" {
+		t.Errorf("%+v", got)
+	}
+	const id = "3d32522a-80af-4773-b9fa-ea4915dee4b3"
+	row := func(id, backup, date string) string {
+		return fmt.Sprintf("%38s %-38s %-20s %-20s %4s %10s\n", "{"+id+"}", backup, "node 1.example", date, "i", "17")
+	}
+	head := fmt.Sprintf("%38s %-38s %-20s %-20s %4s %10s\n", "ID", "Backup_ID", "Node", "Date", "Type", "Size")
+	got, err := parsePrlBackups([]byte(head+row(id, "{a}.2", "11/25/2026 14:19:18")+row(id, "{a}", "11/24/2026 14:19:18")+row(strings.Repeat("0", 8)+id[8:], "{b}", "11/26/2026 14:19:18")), id)
+	if err != nil || got.Said != "backup {a}.2 on node 1.example" || got.At.Format(time.DateTime) != "2026-11-25 14:19:18" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if got, err := parsePrlBackups([]byte(head), id); err != nil || got != (Backup{}) {
+		t.Errorf("none: %+v, %v", got, err)
+	}
+	line := func(id, words string) string {
+		return "2026-11-23T15:52:05+0000 vzctl : CT " + id + " : " + words + "\n"
+	}
+	for log, want := range map[string]string{
+		line("7", "Creating snapshot {x}") + line("7", "Failed to create snapshot: no space [3]") + line("7", "Failed to create snapshot"):             "Failed to create snapshot: no space [3]",
+		line("7", "Creating snapshot {x}") + line("7", "Snapshot {x} has been successfully created"):                                                   "",
+		line("7", "Creating snapshot {x}") + line("8", "Failed to create snapshot"):                                                                    "",
+		line("7", "Failed to wait for CT tasks to die"):                                                                                                "",
+		line("7", "Creating snapshot {x}") + line("7", "Snapshot {x} has been successfully created") + line("7", "Failed to wait for CT tasks to die"): "",
+	} {
+		if got := parseVZSnapshotLog([]byte(log), "7"); got.Said != want || got.OK || got.At.IsZero() != (want == "") {
+			t.Errorf("%s: %+v", log, got)
 		}
-	})
-}
-
-func FuzzVZFiles(f *testing.F) {
-	f.Add(fixture(f, "openvz/vzctl.log")[:1200]) // a long seed takes the fuzzer minutes to make shorter
-	f.Add([]byte("9439\nBacking up\n"))
-	f.Add([]byte("NETIF=\"ifname=eth0,bridge=vzbr0;ifname=eth1,bridge=br1\"\nVE_PRIVATE=/vz/private/$VEID\n"))
-	f.Add([]byte("Version: 2.5\n      101:  kmemsize  1  2  3  4  5\n"))
-	f.Add([]byte("Failed to start the CT: PRL_ERR_VZCTL_OPERATION_FAILED\nUnable to add ip 192.168.0.161: Address already in use\n"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, s := range parseVZLog(b) {
-			if strings.ContainsAny(s.how+s.fserror, "\x00\n\x1b") {
-				t.Errorf("%+v", s)
-			}
-		}
-		if pid, action, ok := parseVZLock(b); ok && pid <= 0 || strings.ContainsAny(action, "\x00\n\x1b") {
-			t.Errorf("%d %q", pid, action)
-		}
-		for id := range parseBeancounters(b) {
-			if !regexp.MustCompile(`^\d+$`).MatchString(id) {
-				t.Errorf("%q", id)
-			}
-		}
-		_ = vzLinks(parseVZConf(b))
-		for _, c := range []string{vzCause(b), prlCause(b)} {
-			if strings.ContainsAny(c, "\x00\n\x1b") || len(c) > maxWords+10 {
-				t.Errorf("%q", c)
-			}
-		}
-		_ = sharedMount(b, "/vz")
-	})
-}
-
-func FuzzPrl(f *testing.F) {
-	f.Add([]byte("[\n\t{\n\t\t\"uuid\": \"3d32522a-80af-4773-b9fa-ea4915dee4b3\",\n\t\t\"status\": \"running\",\n\t\t\"ip_configured\": \"10.0.0.1 \",\n\t\t\"type\": \"CT\",\n\t\t\"name\": \"19\" rack\"\n\t}\n]\n"))
-	f.Add([]byte("{\n\t\"event_type\": \"VM_DELETED\",\n\t\"vm_info\": {\n\t\t\"ID\": \"3d32522a-80af-4773-b9fa-ea4915dee4b3\"\n\t}\n}\n"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		rows, _ := parsePrlList(b)
-		for _, r := range rows {
-			if r.id() == "" {
-				t.Error("a row without id")
-			}
-			_, _, _ = prlState(string(r.Status))
-		}
-		_, _ = parsePrlInfo(b)
-		var e prlEvents
-		for line := range bytes.Lines(b) {
-			if _, id, _ := e.feed(bytes.TrimSuffix(line, []byte("\n"))); id != "" && len(id) != 36 {
-				t.Errorf("%q", id)
-			}
-		}
-	})
-}
-
-func FuzzVZMeaning(f *testing.F) {
-	f.Add("vzctl stop 101 --fast")
-	f.Add("prlctl stop web1 --kill")
-	f.Fuzz(func(t *testing.T, line string) {
-		argv := strings.Split(line, " ")
-		if id, verb, ok := vzMeaning(argv, func(s string) string { return s }); ok && (id == "" || verb == "") {
-			t.Errorf("%q: %q %q", argv, id, verb)
-		}
-	})
+	}
 }

@@ -7,7 +7,7 @@ set -eu
 case "${1:-}" in
 demo)  want="lxc busybox-static iproute2" ;;
 test)  want="lxc rsync lxd squashfs-tools acl attr systemd-container busybox-static iproute2 gcc libc6-dev e2fsprogs procps debootstrap unzip nginx-light dnsmasq-base openssl ca-certificates python3 systemd mount docker.io podman runc netavark iptables openssh-client openssh-server libvirt-daemon libvirt-daemon-driver-lxc libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86" ;;
-bench) want="lxc busybox-static iproute2 procps debootstrap" ;;
+bench) want="lxc lxd squashfs-tools acl attr busybox-static iproute2 procps debootstrap docker.io podman runc netavark iptables libvirt-daemon libvirt-daemon-driver-lxc libvirt-clients" ;;
 *) echo "usage: packages.sh demo|test|bench" >&2; exit 2 ;;
 esac
 

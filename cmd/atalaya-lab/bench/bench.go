@@ -24,6 +24,8 @@ type Options struct {
 	Lab      string        // the lab's own, which is the floor too
 	UnitFile string        // atalaya.service
 	Only     []string      // of Parts; empty: all
+	Engines  []string      // of Engines; empty: all
+	Inside   bool          // this is the host of a systemd rig, where nspawn is measured
 	Kills    int           // per contender
 	Windows  int           // measured windows; medians of them are printed
 	Window   time.Duration // one window; a multiple of the 10 s of polls and probes

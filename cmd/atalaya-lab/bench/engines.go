@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -28,6 +29,7 @@ type site struct {
 	init    func(name string) int      // on this machine
 	bare    func(name string) []string // the command line of a bare start
 	bareEnv []string
+	away    func() error // nil: it is measured here; else by this program on another host, and its line printed
 }
 
 // engineLists is how often each engine is asked for its list, and engineKills how often one of its inits is killed by each
@@ -54,8 +56,11 @@ func (c *counting) Read(ctx context.Context, cmd hostexec.Command) hostexec.Tran
 func (r *run) engines(ctx context.Context) error {
 	r.printf("\nper engine, with %d containers: medians of %d lists and of %d kills each\n", fewer, engineLists, engineKills)
 	r.printf("%12s%10s%16s%17s%8s%15s%18s%8s\n", "engine", "list ms", "processes/list", "detected ms p50", "p99", "bare start ms", "running again ms", "x bare")
-	for _, raise := range r.sites() { // a line each as it comes: some take minutes
-		if err := rig.Play(r.Out, func(s *rig.Stage) error { return r.engineSite(ctx, raise(s)) }); err != nil {
+	for _, e := range r.sites() { // a line each as it comes: some take minutes
+		if len(r.Engines) > 0 && !slices.Contains(r.Engines, e.name) {
+			continue
+		}
+		if err := rig.Play(r.Out, func(s *rig.Stage) error { return r.engineSite(ctx, e.raise(s)) }); err != nil {
 			return err
 		}
 	}
@@ -67,6 +72,9 @@ func (r *run) engineSite(ctx context.Context, s *site) error {
 	if len(s.lacks) > 0 {
 		r.printf("%12s  not measured, for want of %v\n", s.name, s.lacks)
 		return nil
+	}
+	if s.away != nil {
+		return s.away()
 	}
 	host := &counting{Host: hostexec.New(hostexec.Options{Place: hostexec.PlaceDirect})}
 	defer host.Close()

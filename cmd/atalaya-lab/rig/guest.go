@@ -21,7 +21,7 @@ func guestModules() []string {
 	}
 }
 
-// guestInit brings up the network and a web server, hears the power button, and fills its disk when told to.
+// guestInit brings up the network and a web server, and hears the power button.
 const guestInit = `#!/bin/sh
 /bin/mount -t proc proc /proc; /bin/mount -t sysfs sys /sys; /bin/mount -t devtmpfs dev /dev
 export PATH=/bin
@@ -30,9 +30,11 @@ ip=$(sed 's/.* ip=\([0-9.]*\).*/\1/' /proc/cmdline)
 ifconfig lo 127.0.0.1 up; ifconfig eth0 $ip netmask 255.255.255.0 up
 acpid -d -c /etc/acpi -l /dev/null &
 echo READY $ip; echo "READY $ip" > /dev/tty0
-if grep -q fill=1 /proc/cmdline; then dd if=/dev/zero of=/dev/vda bs=64k count=64 & fi
 exec httpd -f -p 80 -h /www
 `
+
+// answering begins a script that a guest's web server runs.
+const answering = "#!/bin/sh\nprintf 'Content-type: text/plain\\r\\n\\r\\nok\\n'\n"
 
 // guestKernel is the unpacked kernel of this machine's rigs; "" when there is none.
 func guestKernel() string {
@@ -57,7 +59,7 @@ func makeGuest(dir string) error {
 	if err := makeRootfs(root); err != nil {
 		return err
 	}
-	for _, d := range []string{"m", "etc/acpi/PWRF", "var/run"} {
+	for _, d := range []string{"m", "etc/acpi/PWRF", "var/run", "www/cgi-bin"} {
 		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
 			return err
 		}
@@ -71,10 +73,17 @@ func makeGuest(dir string) error {
 		}
 		order += filepath.Base(m) + "\n"
 	}
-	if err := writeFiles(root, map[string]string{"m/order": order, "init": guestInit, "etc/acpi/PWRF/00000080": "#!/bin/sh\n/bin/poweroff -f\n"}); err != nil {
+	scripts := map[string]string{
+		"init": guestInit, "etc/acpi/PWRF/00000080": "#!/bin/sh\n/bin/poweroff -f\n",
+		"www/cgi-bin/reboot": answering + "(/bin/reboot -f) >/dev/null 2>&1 &\n", "www/cgi-bin/fill": answering + "(/bin/dd if=/dev/zero of=/dev/vda bs=64k count=64) >/dev/null 2>&1 &\n",
+	}
+	if err := writeFiles(root, scripts); err != nil {
 		return err
 	}
-	for _, script := range []string{"init", "etc/acpi/PWRF/00000080"} {
+	if err := writeFiles(root, map[string]string{"m/order": order}); err != nil {
+		return err
+	}
+	for script := range scripts {
 		if err := os.Chmod(filepath.Join(root, script), 0o755); err != nil {
 			return err
 		}

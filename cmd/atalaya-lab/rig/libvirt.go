@@ -2,6 +2,7 @@ package rig
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -70,7 +71,7 @@ func libvirtFolders() []string {
 
 // furnish makes the daemon's folders. libvirtd wants users that come with a package of units, which the rig has no use for.
 func (v *Libvirt) furnish() error {
-	for _, d := range append(libvirtFolders(), "full") {
+	for _, d := range append(libvirtFolders(), "full", "etc/libvirt/hooks") {
 		if err := os.MkdirAll(filepath.Join(v.Root(), d), 0o755); err != nil {
 			return err
 		}
@@ -78,6 +79,8 @@ func (v *Libvirt) furnish() error {
 	files := map[string]string{
 		"etc/libvirt/qemu.conf": "stdio_handler = \"file\"\nsecurity_driver = \"none\"\nuser = \"root\"\ngroup = \"root\"\ncgroup_controllers = []\n" +
 			"namespaces = []\nremember_owner = 0\n",
+		"etc/libvirt/hooks/lxc":     v.hookScript(),
+		"etc/libvirt/hooks/qemu":    v.hookScript(),
 		"etc/libvirt/lxc.conf":      "security_driver = \"none\"\n",
 		"etc/libvirt/libvirtd.conf": "auth_unix_rw = \"none\"\nunix_sock_group = \"root\"\nunix_sock_rw_perms = \"0700\"\n",
 	}
@@ -88,7 +91,33 @@ func (v *Libvirt) furnish() error {
 		}
 		files[path[1:]] = strings.TrimRight(string(b), "\n") + "\n" + lines
 	}
-	return writeFiles(v.Root(), files)
+	if err := writeFiles(v.Root(), files); err != nil {
+		return err
+	}
+	for _, hook := range []string{"lxc", "qemu"} { // which the daemon looks for once, when it starts
+		if err := os.Chmod(filepath.Join(v.Root(), "etc/libvirt/hooks", hook), 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *Libvirt) hook() string { return filepath.Join(v.Root(), "hook") }
+
+func (v *Libvirt) hookScript() string {
+	return "#!/bin/sh\n[ ! -x " + v.hook() + " ] || exec " + v.hook() + ` "$@"` + "\n"
+}
+
+// Hook has the daemon run a script, with the name of the domain and what happens to it ("prepare", "started", "release"),
+// until it is given "".
+func (v *Libvirt) Hook(script string) {
+	v.t.Helper()
+	if script == "" {
+		_ = os.Remove(v.hook())
+		return
+	}
+	v.must(os.WriteFile(v.hook()+".new", []byte("#!/bin/sh\n"+script), 0o755))
+	v.must(os.Rename(v.hook()+".new", v.hook()))
 }
 
 // daemonScript lays the folders over the host's, in a mount namespace. The unified hierarchy is hidden: beside v1
@@ -161,8 +190,10 @@ func (v *Libvirt) clean() {
 	if v.ended != nil {
 		<-v.ended
 	}
-	if err := deleteBridge(v.Bridge()); err != nil {
-		v.t.Logf("rig: clean up: %v", err)
+	for _, bridge := range v.slot.bridges() {
+		if err := deleteBridge(bridge); err != nil {
+			v.t.Logf("rig: clean up: %v", err)
+		}
 	}
 	v.slot.release()
 }
@@ -180,6 +211,20 @@ func (v *Libvirt) Bridge() string { return v.slot.bridge() }
 
 // Driver is "lxc" or "qemu".
 func (v *Libvirt) Driver() string { return v.driver }
+
+// NetworkBridge is the bridge that the daemon makes for [Libvirt.MakeNetwork].
+func (v *Libvirt) NetworkBridge() string { return v.slot.dhcpBridge() }
+
+// MakeNetwork has the daemon make a network with a bridge and a DHCP server of its own, and without a rule in the firewall.
+func (v *Libvirt) MakeNetwork(name string) {
+	v.t.Helper()
+	text := fmt.Sprintf("<network><name>%s</name><forward mode='open'/><bridge name='%s' stp='off' delay='0'/><ip address='%s' netmask='255.255.255.0'><dhcp><range start='%s' end='%s'/></dhcp></ip></network>",
+		name, v.slot.dhcpBridge(), v.slot.dhcpAddr(1), v.slot.dhcpAddr(10), v.slot.dhcpAddr(20))
+	path := filepath.Join(v.slot.dir, "network.xml")
+	v.must(os.WriteFile(path, []byte(text), 0o600))
+	v.Virsh("net-define", path)
+	v.Virsh("net-start", name)
+}
 
 func (v *Libvirt) socket() string { return filepath.Join(v.Root(), "run/libvirt/libvirt-sock") }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -19,9 +20,13 @@ type LibvirtOptions struct {
 	Failing   bool     // its start fails
 	Init      string   // of a container, another than the rig's own
 	Args      []string // of that init
-	Fill      bool     // a VM that writes to a disk behind which there is no room
-	Devices   string   // further XML of its devices
-	Raw       string   // further XML of the domain
+	Fill      bool     // a VM with a disk behind which there is no room, see [Libvirt.FillDisk]
+	Firmware  bool     // a VM without a system: it runs at once, and does nothing
+	Once      bool     // one whose firmware finds nothing, and then restarts it, which ends it
+	Network   string   // one of libvirt's, instead of the rig's bridge
+	NoNetwork bool
+	Devices   string // further XML of its devices
+	Raw       string // further XML of the domain
 }
 
 // Make defines a domain, which does not run.
@@ -124,38 +129,63 @@ func (v *Libvirt) WaitHTTP(name string, within time.Duration) {
 
 // xml is the definition of a domain.
 func (v *Libvirt) xml(name string, o LibvirtOptions) string {
-	a := v.addrs[name].As4()
-	nic := fmt.Sprintf("<interface type='bridge'><source bridge='%s'/><mac address='52:54:00:d5:%02x:%02x'/>%%s</interface>", v.Bridge(), a[2], a[3])
 	if v.driver == "lxc" {
-		init := cmp.Or(o.Init, "/sbin/web")
-		if o.Failing {
-			init = "/bin/nosuch"
-		}
-		init = "<init>" + init + "</init>"
-		for _, a := range o.Args {
-			init += "<initarg>" + a + "</initarg>"
-		}
-		return fmt.Sprintf("<domain type='lxc'><name>%s</name><memory unit='MiB'>32</memory><vcpu>1</vcpu>"+
-			"<os><type>exe</type>%s<initenv name='IP'>%s</initenv></os>"+
-			"<on_poweroff>destroy</on_poweroff><on_reboot>restart</on_reboot><on_crash>destroy</on_crash>%s"+
-			"<devices><emulator>/usr/lib/libvirt/libvirt_lxc</emulator><filesystem type='mount'><source dir='%s'/><target dir='/'/></filesystem>"+
-			"%s<console type='pty'/>%s</devices></domain>\n", name, init, v.addrs[name], o.Raw, v.rootfs(), fmt.Sprintf(nic, ""), o.Devices)
+		return v.containerXML(name, o)
 	}
-	kernel, more := filepath.Join(v.slot.dir, "vmlinuz"), ""
+	return v.vmXML(name, o)
+}
+
+func (v *Libvirt) nicXML(name string, o LibvirtOptions, more string) string {
+	source := "<interface type='bridge'><source bridge='" + v.Bridge() + "'/>"
+	switch {
+	case o.NoNetwork:
+		return ""
+	case o.Network != "":
+		source = "<interface type='network'><source network='" + o.Network + "'/>"
+	}
+	a := v.addrs[name].As4()
+	return fmt.Sprintf("%s<mac address='52:54:00:d5:%02x:%02x'/>%s</interface>", source, a[2], a[3], more)
+}
+
+func (v *Libvirt) containerXML(name string, o LibvirtOptions) string {
+	init := cmp.Or(o.Init, "/sbin/web")
+	if o.Failing {
+		init = "/bin/nosuch"
+	}
+	init = "<init>" + init + "</init>"
+	for _, a := range o.Args {
+		init += "<initarg>" + a + "</initarg>"
+	}
+	return fmt.Sprintf("<domain type='lxc'><name>%s</name><memory unit='MiB'>32</memory><vcpu>1</vcpu>"+
+		"<os><type>exe</type>%s<initenv name='IP'>%s</initenv></os>"+
+		"<on_poweroff>destroy</on_poweroff><on_reboot>restart</on_reboot><on_crash>destroy</on_crash>%s"+
+		"<devices><emulator>/usr/lib/libvirt/libvirt_lxc</emulator><filesystem type='mount'><source dir='%s'/><target dir='/'/></filesystem>"+
+		"%s<console type='pty'/>%s</devices></domain>\n", name, init, v.addrs[name], o.Raw, v.rootfs(), v.nicXML(name, o, ""), o.Devices)
+}
+
+func (v *Libvirt) vmXML(name string, o LibvirtOptions) string {
+	kernel := filepath.Join(v.slot.dir, "vmlinuz")
 	if o.Failing {
 		kernel += "-nosuch"
 	}
+	system, memory, reboot := fmt.Sprintf("<kernel>%s</kernel><initrd>%s</initrd><cmdline>console=ttyS0 panic=-1 quiet nokaslr mitigations=off tsc=reliable no_timer_check ip=%s</cmdline>",
+		kernel, filepath.Join(v.slot.dir, "initrd.gz"), v.addrs[name]), 128, "restart"
+	if o.Firmware || o.Once {
+		system, memory = "", 16
+	}
+	if o.Once {
+		system, reboot = "<bios rebootTimeout='0'/>", "destroy"
+	}
 	if o.Fill {
-		more = " fill=1"
 		disk := filepath.Join(v.Root(), "full", name+".img") // exists in the daemon's mount namespace only, and is made by it
 		o.Devices += fmt.Sprintf("<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='%s'/><target dev='vda' bus='virtio'/></disk>", disk)
 	}
-	return fmt.Sprintf("<domain type='qemu'><name>%s</name><memory unit='MiB'>128</memory><vcpu>1</vcpu>"+
-		"<os><type arch='x86_64' machine='pc'>hvm</type><kernel>%s</kernel><initrd>%s</initrd><cmdline>console=ttyS0 panic=-1 quiet nokaslr mitigations=off tsc=reliable no_timer_check ip=%s%s</cmdline></os>"+
-		"<features><acpi/></features><on_poweroff>destroy</on_poweroff><on_reboot>restart</on_reboot><on_crash>destroy</on_crash>%s"+
+	return fmt.Sprintf("<domain type='qemu'><name>%s</name><memory unit='MiB'>%d</memory><vcpu>1</vcpu>"+
+		"<os><type arch='x86_64' machine='pc'>hvm</type>%s</os>"+
+		"<features><acpi/></features><on_poweroff>destroy</on_poweroff><on_reboot>%s</on_reboot><on_crash>destroy</on_crash>%s"+
 		"<devices><emulator>/usr/bin/qemu-system-x86_64</emulator>%s<serial type='file'><source path='%s'/></serial>"+
 		"<video><model type='vga'/></video><memballoon model='none'/>%s</devices></domain>\n",
-		name, kernel, filepath.Join(v.slot.dir, "initrd.gz"), v.addrs[name], more, o.Raw, fmt.Sprintf(nic, "<model type='virtio'/>"), v.Console(name), o.Devices)
+		name, memory, system, reboot, o.Raw, v.nicXML(name, o, "<model type='virtio'/>"), v.Console(name), o.Devices)
 }
 
 // Console is the file that a VM's serial console goes to.
@@ -164,6 +194,32 @@ func (v *Libvirt) Console(name string) string { return filepath.Join(v.slot.dir,
 // MakeFull makes the disk of a domain with Fill: larger than the file system it lies on.
 func (v *Libvirt) MakeFull(name string) {
 	v.t.Helper()
-	_, err := run(quick, "nsenter", "--mount", "--target", strconv.Itoa(v.daemon.Process.Pid), "--", "truncate", "--size=8M", filepath.Join(v.Root(), "full", name+".img"))
+	v.inMounts(v.daemon.Process.Pid, "truncate", "--size=8M", filepath.Join(v.Root(), "full", name+".img"))
+}
+
+// MakeRoom makes that file system larger. It is the one that the VM sees: a daemon that was started anew has another.
+func (v *Libvirt) MakeRoom(name string) {
+	v.t.Helper()
+	v.inMounts(v.InitPID(name), "mount", "-o", "remount,size=16m", filepath.Join(v.Root(), "full"))
+}
+
+// inMounts runs a command in the mount namespace of a process.
+func (v *Libvirt) inMounts(pid int, argv ...string) {
+	v.t.Helper()
+	_, err := run(quick, append([]string{"nsenter", "--mount", "--target", strconv.Itoa(pid), "--"}, argv...)...)
 	v.must(err)
+}
+
+// FillDisk has a VM with Fill write to its disk.
+func (v *Libvirt) FillDisk(name string) { v.t.Helper(); v.ask(name, "fill") }
+
+// Reboot has a VM reboot itself, from inside.
+func (v *Libvirt) Reboot(name string) { v.t.Helper(); v.ask(name, "reboot") }
+
+// ask has a VM do something, by its web server.
+func (v *Libvirt) ask(name, what string) {
+	v.t.Helper()
+	res, err := http.Get("http://" + v.addrs[name].String() + "/cgi-bin/" + what) //nolint:noctx // bounded by the test
+	v.must(err)
+	v.must(res.Body.Close())
 }

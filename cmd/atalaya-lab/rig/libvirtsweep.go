@@ -60,7 +60,9 @@ func (p process) libvirt(dir string) bool {
 		return false
 	}
 	switch name := filepath.Base(p.argv[0]); {
-	case name == "libvirtd", name == "libvirt_lxc", strings.HasPrefix(name, "qemu-system-"):
+	case slices.Contains(p.argv, filepath.Join(dir, "libvirt/hook")):
+		return true
+	case name == "libvirtd", name == "libvirt_lxc", name == "dnsmasq", strings.HasPrefix(name, "qemu-system-"):
 	default:
 		env, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(p.pid), "environ"))
 		if !bytes.Contains(env, []byte("LIBVIRT_LXC_UUID=")) {

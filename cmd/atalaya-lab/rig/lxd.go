@@ -109,8 +109,8 @@ func (l *LXD) Path() string { return filepath.Join(l.slot.dir, "lxd") }
 // Bridge is the name of the rig's own bridge.
 func (l *LXD) Bridge() string { return l.slot.bridge() }
 
-// env has the client keep its configuration within the rig, too.
-func (l *LXD) env() []string {
+// Env has the client keep its configuration within the rig, too.
+func (l *LXD) Env() []string {
 	return []string{"LXD_DIR=" + l.Path(), "LXD_CONF=" + filepath.Join(l.slot.dir, "conf"), "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"}
 }
 
@@ -122,7 +122,7 @@ func (l *LXD) StartDaemon() {
 	defer func() { _ = log.Close() }()
 	l.must(os.MkdirAll(filepath.Join(l.Path(), "logs"), 0o711))
 	cmd := exec.Command("/usr/bin/lxd", "--group", "root", "--logfile", filepath.Join(l.Path(), "logs/lxd.log"))
-	cmd.Env, cmd.Stdout, cmd.Stderr = l.env(), log, log
+	cmd.Env, cmd.Stdout, cmd.Stderr = l.Env(), log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	l.must(cmd.Start())
 	d := &daemon{cmd: cmd, ended: make(chan struct{})}
@@ -166,13 +166,13 @@ func (l *LXD) Run(argv ...string) string {
 
 // Try is Run for what may fail.
 func (l *LXD) Try(argv ...string) (string, error) {
-	return run(time.Minute, append(append([]string{"env"}, l.env()...), append([]string{"/usr/bin/lxc"}, argv...)...)...)
+	return run(time.Minute, append(append([]string{"env"}, l.Env()...), append([]string{"/usr/bin/lxc"}, argv...)...)...)
 }
 
 // feed runs a command with something to read.
 func (l *LXD) feed(input string, argv ...string) error {
 	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Env, cmd.Stdin = l.env(), strings.NewReader(input)
+	cmd.Env, cmd.Stdin = l.Env(), strings.NewReader(input)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {

@@ -100,11 +100,44 @@ func (n *Nspawn) next() byte {
 // Break gives its unit a setting that systemd refuses.
 func (n *Nspawn) Break(name string) {
 	n.t.Helper()
+	n.DropIn(name, "[Service]\nExecStart=\n")
+}
+
+// DropIn adds to its unit.
+func (n *Nspawn) DropIn(name, text string) {
+	n.t.Helper()
 	dir := "/etc/systemd/system/" + n.unit(name) + ".d"
 	n.must(os.MkdirAll(dir, 0o755))
-	n.must(writeFiles(dir, map[string]string{"broken.conf": "[Service]\nExecStart=\n"}))
+	n.must(writeFiles(dir, map[string]string{"rig.conf": text}))
 	n.Run("systemctl", "daemon-reload")
 }
+
+// Settings replaces its .nspawn file.
+func (n *Nspawn) Settings(name, text string) {
+	n.t.Helper()
+	n.must(writeFiles("/etc/systemd/nspawn", map[string]string{name + ".nspawn": text}))
+}
+
+// Prepend has its init run shell commands before all else.
+func (n *Nspawn) Prepend(name, script string) {
+	n.t.Helper()
+	path := filepath.Join(n.Root(name), "etc/setup")
+	b, err := os.ReadFile(path)
+	n.must(err)
+	head, rest, _ := strings.Cut(string(b), "\n")
+	n.must(os.WriteFile(path, []byte(head+"\n"+script+rest), 0o755))
+}
+
+// MonitorPID is the pid of its systemd-nspawn.
+func (n *Nspawn) MonitorPID(name string) int {
+	n.t.Helper()
+	pid, err := strconv.Atoi(n.Run("systemctl", "show", "--property=MainPID", "--value", n.unit(name)))
+	n.must(err)
+	return pid
+}
+
+// Attempt runs a command that may fail.
+func (n *Nspawn) Attempt(argv ...string) (string, error) { return run(quick, argv...) }
 
 // Enable has it started at boot.
 func (n *Nspawn) Enable(name string) {

@@ -111,6 +111,13 @@ func (s *slot) bridge() string { return bridgePrefix + strconv.Itoa(s.n) }
 // bridges are all that a rig may have made: one may have a second network.
 func (s *slot) bridges() []string { return []string{s.bridge(), s.bridge() + "-b"} }
 
+// dhcpBridge is the second of them, where an engine's own software gives the addresses: those of dhcpAddr.
+func (s *slot) dhcpBridge() string { return s.bridges()[1] }
+
+func (s *slot) dhcpAddr(i int) netip.Addr {
+	return netip.AddrFrom4([4]byte{10, 214, byte(s.n), byte(i)})
+}
+
 func (s *slot) subnet() netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 213, byte(s.n), 0}), 24)
 }

@@ -19,6 +19,7 @@ import (
 // there is nothing to do, and every new rig calls it.
 func Sweep() (swept []string, err error) {
 	sweepSSHDs()
+	sweepHung()
 	var errs []error
 	for _, n := range leftSlots() {
 		s, err := holdSlot(n)

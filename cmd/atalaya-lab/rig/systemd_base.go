@@ -10,17 +10,17 @@ import (
 
 // baseVersion changes whenever what is put into the base root changes, so that an
 // older cached one is not used.
-const baseVersion = "systemd-root-2"
+const baseVersion = "systemd-root-3"
 
-// basePackages make a Debian 12 on which an agent runs, and LXC and systemd-nspawn nest.
-const basePackages = "systemd,systemd-sysv,dbus,iproute2,lxc,busybox-static,procps,ca-certificates,systemd-container"
+// basePackages make a Debian 12 on which an agent runs, to which ssh goes, and in which LXC and systemd-nspawn nest.
+const basePackages = "systemd,systemd-sysv,dbus,iproute2,lxc,busybox-static,procps,ca-certificates,systemd-container,openssh-server,openssh-client"
 
 // masked would only wait for devices, terminals and networks that a container has not.
 var masked = []string{
 	"lxc-net.service", "systemd-udevd.service", "systemd-udevd-control.socket", "systemd-udevd-kernel.socket",
 	"systemd-networkd.service", "systemd-resolved.service", "getty.target", "console-getty.service",
 	"systemd-logind.service", "systemd-timesyncd.service", "e2scrub_reap.service", "apt-daily.timer",
-	"apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer", "apparmor.service",
+	"apt-daily-upgrade.timer", "ssh.service", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer", "apparmor.service",
 }
 
 // v2init gives this host a pure cgroup v2 tree before systemd looks at it: nested

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -27,7 +28,13 @@ type Call struct {
 // Main is the tool, when the binary was called by the name of one, and then it does not return. To be called first in
 // TestMain.
 func Main() {
-	bin := filepath.Dir(os.Args[0])
+	self := os.Args[0]
+	if !strings.Contains(self, "/") { // as it is when the tool was looked up
+		if path, err := exec.LookPath(self); err == nil {
+			self = path
+		}
+	}
+	bin := filepath.Dir(self)
 	if filepath.Base(bin) != "bin" {
 		return
 	}

@@ -15,7 +15,9 @@ import (
 // (upstream kernels: kolyshkin/vzctl src/lib/hooks_ct.c).
 //
 // Keys of a container: "onboot" (true, false or null) and "disabled" (true or false) as its JSON prints them, "fails" (the
-// reply that a start answers with), "slow" (how long a start takes), "stuck" (a stop cannot end it). States: running, stopped, mounted, suspended.
+// reply that a start answers with), "slow" (how long a start takes), "stuck" (a stop cannot end it), "ignores" (for how long
+// its init ignores a stop, until it is killed), "busy" (it cannot be unmounted), "snapshot" (the reply that a snapshot
+// answers with). States: running, stopped, mounted, suspended.
 func openvz() player {
 	return player{tools: map[string]func(*Call) int{"vzlist": vzlist, "vzctl": vzctl}, prepare: prepareOpenVZ}
 }
@@ -73,6 +75,16 @@ func (h *Host) StartVZ(id string) {
 	h.Update(id, func(c *Container) { h.vzBegin(c) })
 }
 
+// Rename is vzctl set --name --save.
+func (h *Host) Rename(id, name string) {
+	h.Update(id, func(c *Container) {
+		h.RemoveFile("/etc/vz/names/" + c.Name)
+		c.Name = name
+		h.WriteFile("/etc/vz/conf/"+id+".conf", vzConfig(*c))
+		h.must(os.Symlink("/etc/vz/conf/"+id+".conf", h.File("/etc/vz/names/"+name)))
+	})
+}
+
 // DestroyVZ is vzctl destroy: configuration and private area are gone.
 func (h *Host) DestroyVZ(id string) {
 	c := h.Get(id)
@@ -89,7 +101,7 @@ func (h *Host) DestroyVZ(id string) {
 }
 
 // vzState is what vzlist would show: a container whose init died is left mounted (FACTS §0.4), one that does not run and
-// has no private area is hidden.
+// has no private area or no configuration is hidden.
 func (h *Host) vzState(c Container) (state string, shown bool) {
 	state = c.State
 	if state == "running" && !c.Alive() {
@@ -98,8 +110,7 @@ func (h *Host) vzState(c Container) (state string, shown bool) {
 	if c.Says != "" {
 		return c.Says, true
 	}
-	_, err := os.Stat(h.File(c.Key("private")))
-	return state, err == nil || state == "running"
+	return state, state == "running" || exists(h.File(c.Key("private"))) && exists(h.File("/etc/vz/conf/"+c.ID+".conf"))
 }
 
 func vzlist(c *Call) int {
@@ -136,6 +147,9 @@ func vzlist(c *Call) int {
 
 func vzctl(c *Call) int {
 	args := c.Args
+	if c.Has("--version") {
+		return c.Reply("version", View{})
+	}
 	if len(args) > 0 && args[0] == "--quiet" {
 		args = args[1:]
 	}
@@ -144,11 +158,14 @@ func vzctl(c *Call) int {
 	}
 	verb, id := args[0], args[1]
 	k := c.Get(id)
-	if k == nil {
+	if k == nil || !exists(c.File("/etc/vz/conf/"+k.ID+".conf")) {
 		return c.Reply("start-noconfig", View{ID: id})
 	}
 	if verb == "exec2" {
 		return vzExec(c, *k, strings.Join(args[2:], " "))
+	}
+	if verb == "snapshot-list" {
+		return c.vzSnapshots(*k)
 	}
 	stale, code := c.vzLock(k.ID)
 	if code != 0 {
@@ -166,6 +183,10 @@ func vzctl(c *Call) int {
 		code = c.vzStop(k)
 	case "restart":
 		code = c.vzRestart(k)
+	case "umount":
+		code = c.vzUmount(k)
+	case "snapshot":
+		code = c.vzSnapshot(*k)
 	}
 	c.Put(*k)
 	return code
@@ -242,6 +263,13 @@ func (c *Call) vzStop(k *Container) int {
 	case c.Has("--fast"):
 		c.vzEnd(k, "Killing container ...")
 		return c.Reply("stop-fast", v)
+	case k.Key("ignores") != "":
+		d, err := time.ParseDuration(k.Key("ignores"))
+		c.must(err)
+		c.vzlog(k.ID, "Stopping container ...")
+		time.Sleep(d)
+		c.vzEnd(k, "Killing container ...")
+		return c.Reply("stop-ignored", v)
 	}
 	c.vzEnd(k, "Stopping container ...")
 	return c.Reply("stop", v)

@@ -19,14 +19,17 @@ const PVENode = "pve1"
 // proxmox plays pvesh, pct and qm of Proxmox VE 8. A CT has a real monitor: a process "lxc-start -F -n ID" that listens on
 // the abstract socket by which Proxmox itself tells who runs, with an init in a pid namespace of its own; a VM is a
 // process "kvm -id ID" in its pid file. Both need root. Container.Type is "lxc" or "qemu"; Keys: node, onboot, template,
-// hastate, net, mac, uuid, fails (the reply of its starts), deaf (it does not heed a shutdown).
+// hastate, net, mac, uuid, agent, fails (the reply of its starts and backups), deaf (it does not heed a shutdown), unlisted
+// (/cluster/resources does not have it), vanished (status/current does not).
 func proxmox() player {
 	return player{
 		tools: map[string]func(*Call) int{
-			"pvesh": pvesh, "pct": pveGuest, "qm": pveGuest, "lxc-start": pveMonitor, "kvm": pveMachine,
+			"pvesh": pvesh, "pct": pveGuest, "qm": pveGuest, "vzdump": pveDump, "lxc-start": pveMonitor, "kvm": pveMachine,
+			"pveversion": func(c *Call) int { return c.Reply("pveversion", View{}) },
 		},
 		prepare: func(h *Host) error {
 			h.WriteFile("/var/log/pve/tasks/active", "")
+			h.WriteFile("/proc/sys/kernel/hostname", PVENode+".example.com\n")
 			h.WriteFile("/etc/pve/nodes/"+PVENode+"/lxc/.keep", "")
 			h.PVEWrite()
 			return os.Symlink("nodes/"+PVENode, h.File("/etc/pve/local"))
@@ -41,12 +44,17 @@ func pvesh(c *Call) int {
 	}
 	if c.Args[1] == "/cluster/resources" {
 		var all []Container
+		hung := slices.ContainsFunc(c.All(), Container.pveHangs)
 		for _, k := range c.All() {
-			k.State = pveWord(k)
+			if k.State = pveWord(k); hung {
+				k.State = "silent" // pvestatd hangs there, and tells nothing of any
+			}
 			if k.Says != "" {
 				k.State = k.Says
 			}
-			all = append(all, k)
+			if k.Key("unlisted") == "" {
+				all = append(all, k)
+			}
 		}
 		return c.Reply("resources", View{All: all})
 	}
@@ -67,10 +75,20 @@ func pvesh(c *Call) int {
 		}
 		return c.Reply("agent-interfaces", View{Container: k})
 	}
+	for k.pveHangs() {
+		time.Sleep(50 * time.Millisecond)
+	}
 	if k.State = pveWord(*k); k.State == "stopped" {
 		k.PID = 0
 	}
 	return c.Reply("current-"+k.Type, View{Container: k})
+}
+
+// pveHangs tells a CT whose monitor does not answer: "lxc-info -p" waits for it without a limit (PVE::LXC::find_lxc_pid).
+func (k Container) pveHangs() bool {
+	pid, _ := strconv.Atoi(k.Key("monitor"))
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && k.Type == "lxc" && strings.Contains(string(b), ") T ")
 }
 
 // pveWord is the true state.
@@ -95,6 +113,14 @@ func pveGuest(c *Call) int {
 		return c.pveStart(k)
 	case "stop", "shutdown":
 		return c.pveStop(k)
+	case "reboot":
+		c.pveEnd(k)
+		c.pveBegin(k)
+		return c.Reply("start", View{Container: k})
+	case "unlock":
+		k.Lock = ""
+		c.PVEPut(*k)
+		return c.Reply("unlock", View{Container: k})
 	case "exec":
 		return c.pveExec()
 	}
@@ -116,6 +142,13 @@ func (c *Call) pveStart(k *Container) int {
 		return fail(k.Key("fails"), "start failed")
 	}
 	began := time.Now()
+	c.pveBegin(k)
+	c.PVETask(kind, k.ID, "root@pam", began, time.Now(), "OK")
+	return c.Reply("start", View{Container: k})
+}
+
+// pveBegin starts a guest's process and waits until it runs.
+func (c *Call) pveBegin(k *Container) {
 	tool := []string{"lxc-start", "-F", "-n", k.ID}
 	if k.Type == "qemu" {
 		tool = []string{"kvm", "-id", k.ID, "-name", k.Name + ",debug-threads=on", "-daemonize"}
@@ -130,8 +163,6 @@ func (c *Call) pveStart(k *Container) int {
 	if !Wait(20*time.Second, came) {
 		c.must(fmt.Errorf("%s does not come up", k.ID))
 	}
-	c.PVETask(kind, k.ID, "root@pam", began, time.Now(), "OK")
-	return c.Reply("start", View{Container: k})
 }
 
 func (c *Call) pveStop(k *Container) int {

@@ -83,10 +83,12 @@ func pveDefinition(k Container) string {
 	return b.String()
 }
 
-// PVETask writes down a task that is over, as active_workers of proxmox/pve-common, src/PVE/RESTEnvironment.pm does.
+// PVETask writes down a task that is over, as active_workers of proxmox/pve-common, src/PVE/RESTEnvironment.pm does: in the
+// index, and among the active ones, which keep the last 25.
 func (h *Host) PVETask(kind, id, user string, began, ended time.Time, status string) {
 	upid := h.pveUPID(kind, id, user, began, os.Getpid())
 	h.pveAppend("/var/log/pve/tasks/index", fmt.Sprintf("%s %08X %s\n", upid, ended.Unix(), status))
+	h.pveAppend("/var/log/pve/tasks/active", fmt.Sprintf("%s 1 %08X %s\n", upid, ended.Unix(), status))
 	h.pveLog(upid, status)
 }
 
@@ -119,4 +121,31 @@ func (h *Host) pveAppend(path, line string) {
 	defer f.Close()
 	_, err = f.WriteString(line)
 	h.must(err)
+}
+
+// pveDump is vzdump ID …: a file that stands for the archive, and the guest's own log with the times that debugmsg of
+// proxmox/pve-guest-common, src/PVE/VZDump/Plugin.pm puts before what is printed.
+func pveDump(c *Call) int {
+	k := c.Get(c.Args[0])
+	if k == nil || !c.Has("--remove") {
+		return c.Reply("nosuch", View{ID: c.Args[0], Vars: map[string]string{"node": PVENode, "folder": "lxc"}})
+	}
+	began := time.Now()
+	archive := "/var/lib/vz/dump/vzdump-" + k.Type + "-" + k.ID + began.Format("-2006_01_02-15_04_05") + ".tar.zst"
+	status, reply := "OK", "vzdump"
+	if why := k.Key("fails"); strings.HasPrefix(why, "vzdump") {
+		status, reply = "job errors", why
+	} else {
+		c.WriteFile(archive, "an archive\n")
+	}
+	code := c.Reply(reply, View{Container: k, Vars: map[string]string{"archive": archive, "began": began.Format(time.DateTime)}})
+	log := ""
+	for line := range strings.Lines(c.out.String()) {
+		if !strings.Contains(line, "backup job") && !strings.Contains(line, "Backup started at") {
+			log += began.Format(time.DateTime) + " " + line
+		}
+	}
+	c.WriteFile("/var/log/vzdump/"+k.Type+"-"+k.ID+".log", log)
+	c.PVETask("vzdump", k.ID, "root@pam", began, time.Now(), status)
+	return code
 }

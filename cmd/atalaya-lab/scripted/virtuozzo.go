@@ -12,7 +12,8 @@ import (
 // are named by its EnvID, which is its UUID unless it is older than Virtuozzo 7.
 //
 // Keys of a container: "envid", "ha" (yes or no), "autostart" (off, on or auto; of a VM), "fails" (the reply that a start
-// answers with), and those of openvz for the files.
+// answers with), "ignores" (how long a stop waits in vain), "backup" (the reply that a backup answers with), "slow" (how long
+// a backup takes), "template" (yes), "event" (one that the monitor tells when it changes), and those of openvz for the files.
 func virtuozzo() player {
 	return player{tools: map[string]func(*Call) int{
 		"prlctl": prlctl, "prlsrvctl": prlsrvctl, "vzlist": vz7list, "vzctl": vz7ctl,
@@ -110,6 +111,9 @@ func prlctl(c *Call) int {
 	if len(c.Args) == 0 {
 		return 255
 	}
+	if c.Args[0] == "--version" {
+		return c.Reply("version", View{})
+	}
 	if c.Args[0] == "list" {
 		return prlList(c)
 	}
@@ -130,6 +134,12 @@ func prlctl(c *Call) int {
 		c.vz7End(k, "Stopping Container ...")
 		c.vz7Begin(k)
 		code = c.Reply("restart", View{Container: k})
+	case "umount":
+		code = c.prlUmount(k)
+	case "backup":
+		return c.prlBackup(*k)
+	case "backup-list":
+		return c.prlBackups(*k)
 	}
 	c.Put(*k)
 	return code
@@ -143,14 +153,19 @@ func prlList(c *Call) int {
 		}
 	}
 	var v View
+	known := false
 	for _, k := range c.All() {
 		if one != "" && k.ID != one {
 			continue
 		}
+		known = true
+		if k.Key("template") == "yes" && !c.Has("-i") {
+			continue // only -t shows those
+		}
 		k.State = c.vz7State(k)
 		v.All = append(v.All, k)
 	}
-	if one != "" && len(v.All) == 0 {
+	if one != "" && !known {
 		return c.Reply("list-nosuch", v)
 	}
 	if c.Has("-i") && one != "" {
@@ -187,6 +202,11 @@ func (c *Call) prlStop(k *Container) int {
 	case c.Has("--kill"):
 		c.vz7End(k, "Killing Container ...")
 		return c.Reply("stop-kill", v)
+	case k.Key("ignores") != "":
+		d, err := time.ParseDuration(k.Key("ignores"))
+		c.must(err)
+		time.Sleep(d)
+		return c.Reply("stop-timeout", v)
 	}
 	c.vz7End(k, "Stopping Container ...")
 	return c.Reply("stop", v)
@@ -227,6 +247,7 @@ func vz7list(c *Call) int {
 		if k.Type == "VM" || one != "" && k.Key("envid") != one {
 			continue
 		}
+		_ = exists(c.File(k.Key("private"))) // which it asks the file system, and waits for
 		k.State = c.vz7State(k)
 		v.All = append(v.All, k)
 	}
@@ -262,45 +283,21 @@ func vz7ctl(c *Call) int {
 		v.Vars = map[string]string{"pid": pid, "cmdline": words}
 		return c.Reply("vzctl-locked", v)
 	}
-	if args[0] != "start" {
-		return 20
+	code := 20
+	switch args[0] {
+	case "start":
+		c.vz7Begin(k)
+		code = c.Reply("vzctl-start", v)
+	case "stop":
+		c.vz7End(k, "Stopping Container ...")
+		code = c.Reply("vzctl-stop", v)
+	case "umount":
+		if c.vz7State(*k) != "mounted" {
+			return c.Reply("vzctl-umount-unmounted", v)
+		}
+		k.State, k.Says = "stopped", ""
+		code = c.Reply("vzctl-umount", v)
 	}
-	c.vz7Begin(k)
 	c.Put(*k)
-	return c.Reply("vzctl-start", v)
-}
-
-// prlsrvctl is its monitor: it tells of each change of a state, and ends when its standard input does (OpenVZ/prlctl
-// src/PrlSrv.cpp run_monitor).
-func prlsrvctl(c *Call) int {
-	go func() {
-		seen := map[string]string{}
-		for _, k := range c.All() {
-			seen[k.ID] = c.vz7State(k)
-		}
-		for ; ; time.Sleep(5 * time.Millisecond) {
-			now := map[string]string{}
-			for _, k := range c.All() {
-				now[k.ID] = c.vz7State(k)
-				switch before, known := seen[k.ID]; {
-				case !known:
-					c.Say("event", View{Container: &k, Vars: map[string]string{"event": "VM_ADDED"}})
-				case before != now[k.ID]:
-					c.Say("event", View{Container: &k, Vars: map[string]string{"event": "VM_STATE_CHANGED"}})
-				}
-			}
-			for id := range seen {
-				if _, there := now[id]; !there {
-					c.Say("event", View{Container: &Container{ID: id}, Vars: map[string]string{"event": "VM_DELETED"}})
-				}
-			}
-			seen = now
-		}
-	}()
-	b := make([]byte, 1)
-	for {
-		if n, err := os.Stdin.Read(b); n == 0 || err != nil {
-			return 0
-		}
-	}
+	return code
 }

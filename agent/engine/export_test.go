@@ -1,0 +1,4 @@
+package engine
+
+// What tests of other packages reach.
+var DiscoverProxmoxAt = discoverProxmoxAt
