@@ -22,7 +22,7 @@ func (l *libvirt) sighting(uuid string, thorough bool) (s health.Sighting, ok bo
 		return s, false
 	}
 	s = health.Sighting{
-		Ref: l.ref(d.name), Name: d.name, Mark: d.uuid, Autostart: health.No, Config: d.conf.mark, Supervisor: d.conf.supervisor,
+		Ref: l.ref(d.name), Name: d.name, Mark: d.uuid, Autostart: health.No, Config: d.conf.mark, Supervisor: d.conf.supervisor, Elsewhere: d.conf.supervisor != "",
 		Links: slices.Clone(d.conf.links), At: time.Now(),
 	}
 	if d.autostart {
@@ -35,6 +35,7 @@ func (l *libvirt) sighting(uuid string, thorough bool) (s health.Sighting, ok bo
 		}()
 	case d.transient:
 		s.Autostart, s.Supervisor = health.Maybe, "whoever created this transient domain, which libvirt forgets when it ends"
+		s.Elsewhere = true // what is forgotten cannot be started here
 	}
 	v, known := virtJudge(d.said.state, d.why())
 	if !known && d.said.state != "" {

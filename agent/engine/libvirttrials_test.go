@@ -340,7 +340,7 @@ func virtOthers(t *testing.T, r *rig.Libvirt) {
 	virtRun(t, r, "passing")
 	r.Virsh("undefine", "passing")
 	l := list(t, i)
-	if s := find(t, l, "cloud"); s.Supervisor != "OpenStack Nova" {
+	if s := find(t, l, "cloud"); s.Supervisor != "OpenStack Nova" || !s.Elsewhere {
 		t.Errorf("%+v", s)
 	}
 	if s := find(t, l, "passing"); s.State != health.Running || !strings.Contains(s.Supervisor, "transient domain") || s.Autostart != health.Maybe {

@@ -90,7 +90,7 @@ func ociOthers(h ociHost, t *testing.T) {
 	})
 	l := list(t, i)
 	for n, want := range map[string]string{"front": "Docker Swarm, service front", "kube": "Kubernetes, pod n,m=1/p", "unit": "systemd unit web.service"} {
-		if s := find(t, l, r.ID(n)); s.Supervisor != want || s.State != health.Running {
+		if s := find(t, l, r.ID(n)); s.Supervisor != want || s.State != health.Running || s.Elsewhere != (n != "unit") {
 			t.Errorf("%s: %+v, want %q", n, s, want)
 		}
 	}

@@ -46,6 +46,7 @@ func (o *oci) sighting(id string, e *ociEntry, now time.Time) health.Sighting {
 		o.past(id, e, &s, stale)
 	}
 	s.Supervisor = o.supervisor(e, s, stale, now)
+	s.Elsewhere = ociElsewhere(e.in)
 	return s
 }
 
@@ -140,6 +141,16 @@ func (o *oci) supervisor(e *ociEntry, s health.Sighting, stale bool, now time.Ti
 		return ""
 	}
 	return policy
+}
+
+// ociElsewhere tells owners that may run what they own on another host as well.
+func ociElsewhere(in ociInspect) bool {
+	for _, key := range []string{"io.kubernetes.pod.name", "com.docker.swarm.service.name", "com.docker.swarm.task.id", "com.hashicorp.nomad.alloc_id"} {
+		if in.Labels[key] != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // ociOwner reads from the labels who made a container and looks after it.

@@ -102,7 +102,7 @@ func (p *proxmox) hold(s *health.Sighting, h *pveHost, r pveRow, conf pveConf) {
 		state = h.haState(string(r.Type), id)
 	}
 	if state != "" {
-		s.Supervisor = "Proxmox HA (" + state + ")"
+		s.Supervisor, s.Elsewhere = "Proxmox HA ("+state+")", true
 	}
 	if s.State == health.Stopped && (h.reboots[id] || h.history.rebooting(id)) {
 		s.State, s.Detail = health.Busy, "it reboots: Proxmox is starting it again"

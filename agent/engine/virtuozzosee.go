@@ -38,6 +38,7 @@ func (v *virtuozzo) sighting(r prlRow, files vz7Files, read func(string) (health
 		s.Addrs = vzAddrs(r.IP)
 	}
 	s.Supervisor = v.supervisor(r, s.State, files.global)
+	s.Elsewhere = s.Supervisor != ""
 	if r.Type == "VM" || v.far() {
 		v.known.Lock()
 		s.Autostart = v.known.auto[id]

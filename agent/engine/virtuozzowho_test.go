@@ -127,7 +127,7 @@ func (v *prlTest) highlyAvailable() {
 		v.Errorf("on the host's own disk: %+v", s)
 	}
 	v.WriteFile("/proc/mounts", "/dev/sda2 / ext4 rw 0 0\npstorage://c /vz fuse.pstorage rw 0 0\n")
-	if s := v.listed(); s.Supervisor != "Virtuozzo HA (shaman)" {
+	if s := v.listed(); s.Supervisor != "Virtuozzo HA (shaman)" || !s.Elsewhere {
 		v.Errorf("%+v", s)
 	}
 	v.Fault(scripted.Fault{On: "prlctl", Do: scripted.Answer, Reply: "list-nodispatcher"})
