@@ -290,4 +290,3 @@ func virtPoweredOff(t *testing.T, r *rig.Libvirt) {
 	}
 	r.Start("web1")
 }
-
