@@ -118,7 +118,7 @@ func (h *pveHost) backsUpMany() bool {
 
 // vzdumpLog reads a log, nothing where there is none, and gives what tells the moment of a time in it.
 func (p *proxmox) vzdumpLog(ctx context.Context, path string) ([]byte, func(string) (time.Time, error), error) {
-	if p.base.far() {
+	if p.far() {
 		return p.vzdumpLogThere(ctx, path)
 	}
 	log, err := readBounded(p.file(path), maxList)

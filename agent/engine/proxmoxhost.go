@@ -42,7 +42,7 @@ type pveHost struct {
 // is left behind after the limit, one at a time and no more, and nothing of it is believed when it comes late. only names
 // the guest whose own files are read; empty: those of all.
 func (p *proxmox) gather(ctx context.Context, only string) (*pveHost, error) {
-	if p.base.far() {
+	if p.far() {
 		return p.gatherThere(ctx, only)
 	}
 	limit := time.NewTimer(p.spec.Timeout)

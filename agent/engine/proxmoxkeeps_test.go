@@ -108,7 +108,7 @@ func (y *proxmoxYard) addrs() {
 	}
 	none := set("none", "type=veth", "", "", "")
 	for range 5 {
-		l = list(y.t, i)
+		list(y.t, i)
 	}
 	asked = len(y.h.Calls())
 	if l = list(y.t, i); len(y.h.Calls())-asked != 1 || len(find(y.t, l, none).Addrs) != 0 {

@@ -21,12 +21,13 @@ const pveAsks = 4
 
 // list is given the limit of one question in all, so that one guest that hangs does not take it from the others.
 func (p *proxmox) list(ctx context.Context, live []health.Ref) (Listing, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.spec.Timeout)
-	defer cancel()
-	h, err := p.gather(ctx, "")
+	end := time.Now().Add(p.spec.Timeout)
+	h, err := p.gather(ctx, "") // which has that limit itself
 	if err != nil {
 		return Listing{Notes: p.notes.take()}, err
 	}
+	ctx, cancel := context.WithDeadline(ctx, end)
+	defer cancel()
 	rows, quiet := p.quiet(h, live)
 	if !quiet {
 		if rows, err = p.askAll(ctx, h); err != nil {

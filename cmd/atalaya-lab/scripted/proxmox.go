@@ -85,10 +85,10 @@ func pvesh(c *Call) int {
 }
 
 // pveHangs tells a CT whose monitor does not answer: "lxc-info -p" waits for it without a limit (PVE::LXC::find_lxc_pid).
-func (k Container) pveHangs() bool {
-	pid, _ := strconv.Atoi(k.Key("monitor"))
+func (c Container) pveHangs() bool {
+	pid, _ := strconv.Atoi(c.Key("monitor"))
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	return err == nil && k.Type == "lxc" && strings.Contains(string(b), ") T ")
+	return err == nil && c.Type == "lxc" && strings.Contains(string(b), ") T ")
 }
 
 // pveWord is the true state.
