@@ -32,7 +32,7 @@ func scriptedOpenVZ(t *testing.T) {
 		"neither start nor stop nor restart": (*vzTest).seed, "beancounters": (*vzTest).beancounters, "attribution": (*vzTest).attribution,
 		"dead": (*vzTest).lookAtDead, "other starts": (*vzTest).otherStarts, "exec": (*vzTest).execs, "over ssh": (*vzTest).farAway,
 		"repair": (*vzTest).repairs, "backup": (*vzTest).backsUp, "limits": (*vzTest).limits, "hostile files": (*vzTest).hostileFiles,
-		"garbled": (*vzTest).garbled,
+		"garbled": (*vzTest).garbled, "a kernel of 3.10": (*vzTest).oldKernel,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -21,7 +21,6 @@ func (v *vzTest) ignoresStop() {
 	v.must(health.VerbStart)
 	started := time.Now().Truncate(time.Second)
 	eventually(v.T, "the log can tell it from ours", func() bool { return time.Now().Truncate(time.Second).After(started) })
-	v.Update("101", func(c *scripted.Container) { c.Keys["ignores"] = "" })
 	person(v.T, v.Host, "vzctl", "stop", "101")
 	v.both("a person did", func(s health.Sighting) bool { return strings.Contains(s.OnPurpose, "Stopping container") })
 	v.Update("101", func(c *scripted.Container) { c.Keys["slow"] = "1s" })
@@ -73,6 +72,13 @@ func (v *vzTest) oneStalls() {
 	mend()
 	if l := list(v.T, v.i); l.Degraded != "" || find(v.T, l, "102").State != health.Stopped {
 		v.Errorf("mended: %+v", l)
+	}
+	before := v.see()
+	stall(v.T, v.File(scripted.VZPrivate("101"))) // of one that runs vzlist asks nothing, and we remember
+	for range 2 {
+		v.both("it runs", func(s health.Sighting) bool {
+			return s.State == health.Running && s.Mark == before.Mark && s.Init == before.Init
+		})
 	}
 }
 

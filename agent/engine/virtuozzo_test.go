@@ -30,17 +30,13 @@ func scriptedVirtuozzo(t *testing.T) {
 		"states": (*prlTest).states, "events": (*prlTest).events, "VMs": (*prlTest).vms, "an EnvID of old": (*prlTest).oldID,
 		"file system error": (*prlTest).fserror, "dead": (*prlTest).lookAtDead, "attribution": (*prlTest).attribution, "over ssh": (*prlTest).farAway,
 		"repair": (*prlTest).repairs, "backup": (*prlTest).backsUp, "limits": (*prlTest).limits, "hostile files": (*prlTest).hostileFiles,
-		"garbled": (*prlTest).garbled,
+		"garbled": (*prlTest).garbled, "a kernel of 3.10": (*prlTest).oldKernel,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			startPrl(t, run)
 		})
 	}
-	t.Run("a kernel of 3.10", func(t *testing.T) {
-		t.Parallel()
-		oldKernel(t)
-	})
 }
 
 // states: every word of vmstate2str (FACTS §2), and one that is none of them.

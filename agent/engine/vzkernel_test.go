@@ -38,12 +38,12 @@ func forgetCalls(calls []uint32) error {
 	return nil
 }
 
-// oldKernel is Virtuozzo's 3.10: neither pidfd nor statx, and cgroups of the first version, of which nothing is asked. A
+// oldKernel runs a test as on Virtuozzo's 3.10: neither pidfd nor statx, and cgroups of the first version, of which nothing is asked. A
 // process of its own, since what is forgotten stays forgotten.
-func oldKernel(t *testing.T) {
+func oldKernel(t *testing.T, name string, run func()) {
 	rig.Require(t, "root")
 	if os.Getenv("ATALAYA_OLD_KERNEL") == "" {
-		cmd := exec.Command(os.Args[0], "-test.run", "^TestScripted$/^virtuozzo$/^a kernel of 3.10$")
+		cmd := exec.Command(os.Args[0], "-test.run", "^TestScripted$/^"+name+"$/^a kernel of 3.10$")
 		cmd.Env = append(os.Environ(), "ATALAYA_OLD_KERNEL=1")
 		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "PASS") {
 			t.Errorf("%v: %s", err, out)
@@ -57,8 +57,7 @@ func oldKernel(t *testing.T) {
 	if err := unix.Statx(unix.AT_FDCWD, "/", 0, unix.STATX_INO, &st); err != unix.ENOSYS {
 		t.Fatalf("it is no old kernel: %v", err)
 	}
-	startPrl(t, (*prlTest).livesAndDies)
-	startVZ(t, (*vzTest).livesAndDies)
+	run()
 }
 
 // livesAndDies is the round that matters: seen, died, looked at, started again.
@@ -77,6 +76,10 @@ func (l *vzLab) livesAndDies(kill func(id string), pid func() int) {
 		l.Errorf("healed: %+v", s)
 	}
 }
+
+func (v *vzTest) oldKernel() { oldKernel(v.T, "openvz", v.livesAndDies) }
+
+func (v *prlTest) oldKernel() { oldKernel(v.T, "virtuozzo", v.livesAndDies) }
 
 func (v *vzTest) livesAndDies() {
 	v.vzLab.livesAndDies(v.Kill9, func() int { return v.InitPID("web1") })
