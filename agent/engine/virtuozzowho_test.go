@@ -43,9 +43,6 @@ func (v *prlTest) whoStopped() {
 	if s := v.see(); s.State != health.Stopped || s.OnPurpose != "" {
 		v.Errorf("we stopped it: %+v", s)
 	}
-	if s := look(v.T, v.Open(v.T), v.id); s.OnPurpose != "" {
-		v.Logf("an agent with another folder of its own cannot know: %+v", s)
-	}
 	v.WriteFile("/etc/vz/conf/"+v.id+".conf", "ONBOOT=\"yes\"\nDISABLED=\"yes\"\n")
 	if s := v.see(); s.Autostart != health.No || !strings.Contains(s.OnPurpose, "DISABLED") {
 		v.Errorf("disabled: %+v", s)
@@ -102,7 +99,7 @@ func (v *prlTest) foreign() {
 	if a := v.do(health.VerbStart); a.Transcript.Exit != 141 || a.Cause != "exit 141: another node of the cluster owns it" {
 		v.Errorf("%+v", a)
 	}
-	if s := v.see(); !strings.Contains(s.Supervisor, "another node") {
+	if s := v.see(); !strings.Contains(s.Supervisor, "another node") || !s.Elsewhere {
 		v.Errorf("%+v", s)
 	}
 	v.Heal()
@@ -136,7 +133,7 @@ func (v *prlTest) highlyAvailable() {
 	}
 	v.Heal()
 	v.Update(v.id, func(c *scripted.Container) { c.Keys["ha"] = "no" })
-	if s := v.see(); s.Supervisor != "" {
+	if s := v.see(); s.Supervisor != "" || s.Elsewhere {
 		v.Errorf("switched off: %+v", s)
 	}
 }
