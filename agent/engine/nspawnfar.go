@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"path"
 	"strings"
 	"time"
 )
@@ -17,28 +18,37 @@ type nspawnAway struct {
 	marks map[string]string // by name
 }
 
-// nspawnFind asks what is in the folder: kind, inode, birth and name, a line each. A name with a line break makes two lines,
-// neither of which is one.
-func (n *nspawn) nspawnFind(ctx context.Context, only ...string) (map[string]string, error) {
-	argv := append(n.argv("find", nspawnImages, "-mindepth", "1", "-maxdepth", "1"), only...)
-	t, err := n.ask(ctx, append(argv, "-printf", `%y %i %B@ %f\n`))
-	if err != nil {
-		if t.Exit == 1 && t.Failure == "" && len(t.Stdout) == 0 && bytes.Contains(t.Stderr, []byte("No such file or directory")) {
-			return map[string]string{}, nil
-		}
+// findImages asks what is in the folder: kind, inode, birth and path of each. (find's own -printf knows no births in Debian 12.)
+func (n *nspawn) findImages(ctx context.Context, only ...string) (map[string]string, error) {
+	argv := append(n.argv("find", nspawnImages, "-mindepth", "1", "-maxdepth", "1", "!", "-name", ".*"), only...)
+	t, err := n.ask(ctx, append(argv, "-exec", "stat", `--printf=%F|%i|%.9W|%n\0`, "{}", "+"))
+	if err != nil && !(t.Exit == 1 && t.Failure == "" && onlyGone(t.Stderr)) {
 		return nil, fmt.Errorf("list the images: %w", err)
 	}
 	out := map[string]string{}
-	for line := range strings.Lines(string(t.Stdout)) {
-		f := strings.SplitN(strings.TrimSuffix(line, "\n"), " ", 4)
+	for line := range strings.SplitSeq(strings.TrimSuffix(string(t.Stdout), "\x00"), "\x00") {
+		f := strings.SplitN(line, "|", 4)
+		if line == "" {
+			continue
+		}
 		if len(f) != 4 {
 			return nil, fmt.Errorf("list the images: find printed %.60q", line)
 		}
-		if name := n.imageName(f[3], f[0] == "f"); name != "" {
+		if name := n.imageName(path.Base(f[3]), strings.HasPrefix(f[0], "regular")); name != "" {
 			out[name] = f[1] + "-" + f[2]
 		}
 	}
 	return out, nil
+}
+
+// onlyGone tells that nothing was complained of but what is not there, or no more.
+func onlyGone(stderr []byte) bool {
+	for line := range bytes.Lines(bytes.TrimSpace(stderr)) {
+		if !bytes.HasSuffix(bytes.TrimSpace(line), []byte(": No such file or directory")) {
+			return false
+		}
+	}
+	return len(stderr) > 0
 }
 
 // awayImages lists the images, and asks only now and then: one that is new is not yet started, and of one that is gone a
@@ -49,7 +59,7 @@ func (n *nspawn) awayImages(ctx context.Context) ([]string, error) {
 	n.mu.Unlock()
 	if stale {
 		began := time.Now()
-		marks, err := n.nspawnFind(ctx)
+		marks, err := n.findImages(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -78,7 +88,7 @@ func (n *nspawn) exists(ctx context.Context, name string, u nspawnUnit) bool {
 	if n.isDefined(name, u) || !n.far() {
 		return n.isDefined(name, u)
 	}
-	marks, err := n.nspawnFind(ctx, "(", "-name", name, "-o", "-name", name+".raw", ")")
+	marks, err := n.findImages(ctx, "(", "-name", name, "-o", "-name", name+".raw", ")")
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err == nil && marks[name] == "" {

@@ -18,7 +18,7 @@ import (
 // What systemd keeps of its machines, and what it might print one day.
 
 func (b *nspawnBench) keeps(t *testing.T) {
-	b = b.on(t)
+	b = b.beside(t)
 	b.made(t, "flood")
 	b.Prepend("flood", "echo its last words > /dev/console\n")
 	b.up(t, "flood")

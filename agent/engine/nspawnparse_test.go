@@ -280,3 +280,49 @@ func (s streamed) Stream(_ context.Context, _ hostexec.Command, told func([]byte
 	}
 	return nil
 }
+
+// What is asked of another host: its images by one command, and again only after a while; nothing of this one's /proc.
+func TestNspawnFar(t *testing.T) {
+	tool := &asked{answers: map[string]string{
+		"find": "directory|12|1795604000.123456789|/var/lib/machines/web1\x00regular file|13|0.000000000|/var/lib/machines/disk.raw\x00" +
+			"regular file|14|0|/var/lib/machines/web1.nspawn\x00directory|15|0|/var/lib/machines/we\nb\x00",
+		"systemctl":  "Id=systemd-nspawn@web1.service\nLoadState=loaded\nActiveState=active\nSubState=running\nMainPID=1\nFreezerState=running\n",
+		"machinectl": "Name=web1\nService=systemd-nspawn\nUnit=systemd-nspawn@web1.service\nLeader=77\nClass=container\n",
+	}}
+	i, err := Open(Spec{Engine: "nspawn", SSH: "root@old", RunDir: t.TempDir()}, tool, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := i.List(t.Context(), nil); err == nil {
+		t.Error("an answer that leaves out a machine is believed")
+	}
+	tool.answers["systemctl"] += "\nId=systemd-nspawn@disk.service\nLoadState=loaded\nActiveState=inactive\nMainPID=0\n"
+	for range 3 {
+		l, err := i.List(t.Context(), nil)
+		if err != nil || len(l.Containers) != 2 || l.Containers[0].State != health.Stopped || l.Containers[1].State != health.Running || l.Containers[1].Init.PID != 0 || l.Containers[1].Mark != "12-1795604000.123456789" {
+			t.Fatalf("%+v %v", l, err)
+		}
+	}
+	if tool.runs["find"] != 1 || tool.runs["systemctl"] != 4 {
+		t.Errorf("%v", tool.runs)
+	}
+	if line, err := i.tool.exec("web1", []string{"true"}); err != nil || !slices.Equal(line, []string{"nsenter", "--all", "--target=77", "--", "true"}) {
+		t.Errorf("%q %v", line, err)
+	}
+}
+
+// asked is a Runner that answers by the name of the tool, and counts.
+type asked struct {
+	streamed
+	answers map[string]string
+	runs    map[string]int
+}
+
+func (a *asked) Read(_ context.Context, c hostexec.Command) hostexec.Transcript {
+	if a.runs == nil {
+		a.runs = map[string]int{}
+	}
+	a.runs[c.Argv[0]]++
+	out := a.answers[c.Argv[0]]
+	return hostexec.Transcript{Argv: c.Argv, Stdout: []byte(out), StdoutSize: int64(len(out))}
+}

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"strings"
+	"time"
 
 	"atalaya/agent/health"
 	"atalaya/agent/hostexec"
@@ -47,11 +48,25 @@ func (n *nspawn) started(ctx context.Context, c call, a *Answer) {
 	}
 	argv := n.argv("journalctl", "--quiet", "--boot", "--no-pager", "--output=json", "--output-fields=MESSAGE,MESSAGE_ID,SYSLOG_IDENTIFIER", "--lines=50",
 		"_SYSTEMD_UNIT="+nspawnUnitOf(c.id), "+", "UNIT="+nspawnUnitOf(c.id), "_UID=0") // --unit= leaves out what systemd's own children say about it
-	t := n.run.Read(ctx, hostexec.Command{Argv: argv, Env: n.spec.Env, Timeout: lxcAskWithin, MaxOut: 256 << 10})
-	if words := nspawnCause(parseJournal(t.Stdout)); words != "" {
-		a.Cause = words
+	for range nspawnJournalTries {
+		t := n.run.Read(ctx, hostexec.Command{Argv: argv, Env: n.spec.Env, Timeout: lxcAskWithin, MaxOut: 256 << 10})
+		if words := nspawnCause(parseJournal(t.Stdout)); words != "" {
+			a.Cause = words
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(nspawnJournalLags):
+		}
 	}
 }
+
+// The journal takes what a process printed later than what systemd says of its end, on a busy host by some 100 ms.
+const (
+	nspawnJournalTries = 5
+	nspawnJournalLags  = 200 * time.Millisecond
+)
 
 // nspawnCause gives the last words of systemd-nspawn since the last start was begun, and not those of systemd about it. A
 // start that is refused for being one too many is not even begun.

@@ -15,7 +15,7 @@ import (
 // Starts of systemd-nspawn: that fail, that lie, that take long.
 
 func (b *nspawnBench) failsToStart(t *testing.T) {
-	b = b.on(t)
+	b = b.beside(t)
 	b.up(t, "db1")
 	settings := func(more string) func(name string) {
 		return func(name string) { b.Settings(name, "[Exec]\nPrivateUsers=no\nLinkJournal=no\n"+more) }
@@ -60,7 +60,7 @@ func (b *nspawnBench) failsToStart(t *testing.T) {
 	}
 }
 
-// What ended too often is refused until its failures are forgotten, which is the repair.
+// What ended too often is refused until its failures are forgotten, which is the repair. (A daemon-reload forgets, too.)
 func (b *nspawnBench) isRepaired(t *testing.T) {
 	b = b.on(t)
 	b.made(t, "often")
@@ -87,7 +87,7 @@ func (b *nspawnBench) isRepaired(t *testing.T) {
 
 // systemd is told that a machine is ready before its init is begun.
 func (b *nspawnBench) startLies(t *testing.T) {
-	b = b.on(t)
+	b = b.beside(t)
 	for name, script := range map[string]string{"liar": "#!/bin/sh\nexit 3\n", "no-init": "#!/nosuch/sh\n"} {
 		b.made(t, name)
 		init := filepath.Join(b.Root(name), "sbin/init")
@@ -110,7 +110,7 @@ func (b *nspawnBench) startLies(t *testing.T) {
 
 // While a job of systemd is at work it holds the machine. A start that outlives its limit goes on, and is then found done.
 func (b *nspawnBench) locked(t *testing.T) {
-	b = b.on(t)
+	b = b.beside(t)
 	b.made(t, "late")
 	gate := filepath.Join(t.TempDir(), "gate")
 	b.DropIn("late", "[Service]\nExecStartPre=sh -c ': > "+gate+".in; until [ -e "+gate+" ]; do sleep 0.05; done'\n")

@@ -108,7 +108,7 @@ func (b *nspawnBench) dies(t *testing.T) {
 
 // systemd kills what has not ended in the time that its owner gave it, and the stop has that time.
 func (b *nspawnBench) ignores(t *testing.T) {
-	b = b.on(t)
+	b = b.beside(t)
 	b.made(t, "deaf")
 	b.Settings("deaf", "[Exec]\nPrivateUsers=no\nLinkJournal=no\nKillSignal=SIGWINCH\n[Network]\nBridge=br0\n")
 	b.DropIn("deaf", "[Service]\nTimeoutStopSec=3\n")

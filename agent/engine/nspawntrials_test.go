@@ -81,7 +81,10 @@ func (b *nspawnBench) on(t *testing.T) *nspawnBench {
 	return &nspawnBench{&nspawnYard{b.Nspawn.With(t), t}, b.i, b.w}
 }
 
-// made makes a machine for one trial, which its end removes, and is called as its kind is.
+// beside is that of a trial that runs beside others, once those have ended that stir up all: with machines of its own.
+func (b *nspawnBench) beside(t *testing.T) *nspawnBench { t.Parallel(); return b.on(t) }
+
+// made makes a machine for one trial, which its end removes.
 func (b *nspawnBench) made(t *testing.T, name string) {
 	t.Helper()
 	b.Make(name, made{})
@@ -177,7 +180,7 @@ func (b *nspawnBench) renamed(t *testing.T) {
 
 // What is being imported or cloned is none yet; it is one when it is whole.
 func (b *nspawnBench) halfMade(t *testing.T) {
-	b = b.on(t)
+	b = b.beside(t)
 	tar, err := exec.Command("tar", "-C", b.Root("db1"), "-cf", "-", ".").Output()
 	if err != nil {
 		t.Fatal(err)
@@ -213,7 +216,7 @@ func (b *nspawnBench) halfMade(t *testing.T) {
 
 // A unit that can no longer be read runs on, and is no death. It is not started, and a start says that it runs.
 func (b *nspawnBench) breaks(t *testing.T) {
-	b = b.on(t)
+	b = b.beside(t)
 	b.made(t, "frail")
 	before := b.up(t, "frail")
 	was := find(t, list(t, b.i), "frail")
@@ -237,7 +240,7 @@ func (b *nspawnBench) breaks(t *testing.T) {
 }
 
 func (b *nspawnBench) addresses(t *testing.T) {
-	b = b.on(t)
+	b = b.beside(t)
 	b.made(t, "many")
 	b.made(t, "mute")
 	b.Settings("mute", "[Exec]\nPrivateUsers=no\nLinkJournal=no\nKillSignal=SIGUSR2\n[Network]\nPrivate=yes\n")
@@ -281,7 +284,7 @@ func (b *nspawnBench) costs(t *testing.T) {
 
 // An agent that begins finds what runs, what is paused, what died unseen, what a person stopped, and what an agent did.
 func (b *nspawnBench) takesOver(t *testing.T) {
-	b = b.on(t)
+	b = b.beside(t)
 	runs := b.up(t, "db1")
 	for _, id := range []string{"frozen", "dead", "off", "ours"} {
 		b.made(t, id)

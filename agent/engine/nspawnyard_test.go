@@ -33,7 +33,7 @@ func nspawnAway(t *testing.T) bool {
 		t.Fatal(err)
 	}
 	host.CopyIn(self, "/root/engine.test")
-	argv := []string{"env", nspawnInside + "=1", scripted.ToolEnv + "=/none", "CI=" + os.Getenv("CI"), "/root/engine.test", "-test.run=" + pattern(t.Name()), "-test.v", "-test.timeout=8m"}
+	argv := []string{"env", nspawnInside + "=1", scripted.ToolEnv + "=/none", "CI=" + os.Getenv("CI"), "/root/engine.test", "-test.run=" + pattern(t.Name()), "-test.v", "-test.parallel=4", "-test.timeout=8m"}
 	ran := host.ExecFor(9*time.Minute, argv...)
 	for line := range strings.Lines(ran.Stdout) {
 		if !strings.HasPrefix(line, "=== ") {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 )
 
@@ -15,7 +16,13 @@ import (
 // there and run there. They are on the host's bridge and serve "ok" on port 80. Nothing is cleaned up: the host is not
 // kept. Its methods end the test on failure.
 type Nspawn struct {
-	t     TB
+	t TB
+	*nspawnHost
+}
+
+// nspawnHost is what views of one host share; see [Nspawn.With].
+type nspawnHost struct {
+	mu    sync.Mutex
 	addrs map[string]netip.Addr
 }
 
@@ -27,7 +34,7 @@ const nspawnSettings = "[Exec]\nPrivateUsers=no\nLinkJournal=no\nKillSignal=SIGU
 // NewNspawn looks whether this is such a host.
 func NewNspawn(t TB) *Nspawn {
 	t.Helper()
-	n := &Nspawn{t: t, addrs: map[string]netip.Addr{}}
+	n := &Nspawn{t: t, nspawnHost: &nspawnHost{addrs: map[string]netip.Addr{}}}
 	for _, path := range []string{"/run/systemd/system", "/srv/rootfs", "/usr/bin/systemd-nspawn"} {
 		if _, err := os.Stat(path); err != nil {
 			t.Fatalf("rig: this is no host of a systemd rig: %v", err)
@@ -37,7 +44,7 @@ func NewNspawn(t TB) *Nspawn {
 }
 
 // With is the same, ending another test on failure.
-func (n *Nspawn) With(t TB) *Nspawn { return &Nspawn{t: t, addrs: n.addrs} }
+func (n *Nspawn) With(t TB) *Nspawn { return &Nspawn{t: t, nspawnHost: n.nspawnHost} }
 
 func (n *Nspawn) must(err error) {
 	n.t.Helper()
@@ -62,6 +69,7 @@ func (n *Nspawn) unit(name string) string { return "systemd-nspawn@" + name + ".
 // Make defines a machine, which does not run.
 func (n *Nspawn) Make(name string) {
 	n.t.Helper()
+	n.mu.Lock()
 	if _, had := n.addrs[name]; !had {
 		bridge, err := net.InterfaceByName("br0")
 		n.must(err)
@@ -73,13 +81,14 @@ func (n *Nspawn) Make(name string) {
 		ip[3] = n.next()
 		n.addrs[name] = netip.AddrFrom4(ip)
 	}
+	n.mu.Unlock()
 	n.must(os.MkdirAll(nspawnImages, 0o700))
 	n.must(os.MkdirAll("/etc/systemd/nspawn", 0o755))
 	n.must(copyTree("/srv/rootfs", n.Root(name)))
 	n.must(writeFiles(n.Root(name), map[string]string{
 		"etc/os-release": "ID=bb\n",
 		"etc/inittab":    "::sysinit:/etc/setup\n::respawn:/bin/httpd -f -p 80 -h /www\n",
-		"etc/setup":      fmt.Sprintf("#!/bin/sh\nifconfig lo 127.0.0.1 up\nifconfig host0 %s netmask 255.255.255.0 up\n", n.addrs[name]),
+		"etc/setup":      fmt.Sprintf("#!/bin/sh\nifconfig lo 127.0.0.1 up\nifconfig host0 %s netmask 255.255.255.0 up\n", n.Addr(name)),
 	}))
 	n.must(os.Chmod(filepath.Join(n.Root(name), "etc/setup"), 0o755))
 	n.must(writeFiles("/etc/systemd/nspawn", map[string]string{name + ".nspawn": nspawnSettings}))
@@ -171,7 +180,11 @@ func (n *Nspawn) Remove(name string) {
 }
 
 // Addr is the machine's address.
-func (n *Nspawn) Addr(name string) netip.Addr { return n.addrs[name] }
+func (n *Nspawn) Addr(name string) netip.Addr {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.addrs[name]
+}
 
 // InitPID is the pid of its init as machined has it.
 func (n *Nspawn) InitPID(name string) int {
