@@ -84,7 +84,11 @@ func libvirtSite(s *rig.Stage) *site {
 	v := rig.NewLibvirt(s, "lxc")
 	return &site{
 		name: "libvirt", spec: engine.Spec{Engine: "libvirt", URI: v.URI(), Root: v.Root()},
-		start: func(name string) { v.Make(name, rig.LibvirtOptions{}); v.Start(name) },
+		start: func(name string) {
+			v.Make(name, rig.LibvirtOptions{})
+			v.Start(name)
+			v.WaitHTTP(name, time.Minute) // one that this host has not spoken to has no address yet, and is asked about in each list
+		},
 		id:    func(name string) string { return name },
 		init:  v.InitPID,
 		bare: func(name string) []string {
