@@ -125,6 +125,7 @@ func newLXD(s Spec, r Runner, d lxdDialect) *lxd {
 		base: base{spec: s, run: r}, lxdDialect: d, home: d.homes[0], known: map[string]*lxdEntry{}, told: map[string]lxdTold{},
 		away: map[string]string{}, heard: make(chan struct{}), bridges: map[string]bool{},
 	}
+	l.ours = l.kept()
 	if s.Path != "" {
 		l.home = filepath.Clean(s.Path)
 	}

@@ -60,8 +60,12 @@ func lxdWhole(ctx context.Context, path string) error {
 	for ctx.Err() == nil {
 		switch h, err := r.Next(); {
 		case errors.Is(err, io.EOF) && files:
-			if _, err := io.CopyN(io.Discard, z, 1<<20); !errors.Is(err, io.EOF) { // behind the padding stands its checksum
-				return fmt.Errorf("read the backup to its end: %v", err)
+			// Behind the padding stands its checksum.
+			switch _, err := io.CopyN(io.Discard, z, 1<<20); {
+			case err == nil:
+				return errors.New("read the backup: it goes on behind its end")
+			case !errors.Is(err, io.EOF):
+				return fmt.Errorf("read the backup: %w", err)
 			}
 			return nil
 		case errors.Is(err, io.EOF):

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"atalaya/agent/engine"
 	"atalaya/agent/health"
 )
 
@@ -62,34 +63,45 @@ func (b *lxdBench) operations(t *testing.T) {
 	b.run(t, "asked")
 	defer b.Remove("asked")
 	api := []string{"query", "--wait", "-X", "PUT", "-d", `{"action":"stop","force":true}`, "/1.0/instances/asked/state"}
+	deaf := b.another(t) // b.i may be following events for another trial
 	for _, stop := range [][]string{{"stop", "asked"}, {"stop", "--force", "asked"}, api} {
 		b.up(t, "asked")
 		b.Run(stop...)
-		for who, i := range map[string]interface {
-			Look(context.Context, string, health.Process) (health.Sighting, error)
-		}{"this agent": b.i, "a new one": b.another(t)} {
+		for who, i := range map[string]*engine.Instance{"this agent": deaf, "a new one": b.another(t)} {
 			if s, err := i.Look(context.Background(), "asked", health.Process{}); err != nil || s.State != health.Stopped || s.OnPurpose != `its operation "Stopping instance"` || s.Lock != nil {
 				t.Errorf("%q, to %s: %+v %v", stop, who, s, err)
 			}
 		}
-		if s := find(t, list(t, b.i), "asked"); s.OnPurpose == "" {
+		if s := find(t, list(t, deaf), "asked"); s.OnPurpose == "" {
 			t.Errorf("%+v", s)
 		}
 	}
 }
 
+// An agent that is started anew at once knows the stops of the one before it, by what that wrote down.
 func (b *lxdBench) ownStops(t *testing.T) {
 	b = b.beside(t)
 	b.run(t, "own")
 	defer b.Remove("own")
+	runDir := t.TempDir()
+	agent := func() *engine.Instance {
+		i, err := engine.Open(engine.Spec{Engine: "lxd", Path: b.Path(), Bin: "/usr/bin", RunDir: runDir}, b.w, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return i
+	}
 	for _, v := range []health.Verb{health.VerbKill, health.VerbStop} {
 		b.up(t, "own")
 		b.serves(t, "own")
-		if a := b.i.Do(context.Background(), v, "own", 20*time.Second); a.Err != "" {
+		i := agent()
+		if a := i.Do(context.Background(), v, "own", 20*time.Second); a.Err != "" {
 			t.Fatalf("%+v", a)
 		}
-		if s := look(t, b.i, "own"); s.State != health.Stopped || s.OnPurpose != "" {
-			t.Errorf("%s: it was us: %+v", v, s)
+		for _, i := range []*engine.Instance{i, agent()} {
+			if s := look(t, i, "own"); s.State != health.Stopped || s.OnPurpose != "" {
+				t.Errorf("%s: it was us: %+v", v, s)
+			}
 		}
 	}
 }
