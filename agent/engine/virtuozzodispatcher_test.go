@@ -238,7 +238,8 @@ func (v *prlTest) events() {
 		await(kind, "")
 	}
 	v.Update(v.id, func(c *scripted.Container) { c.Keys["event"] = "100103" })
-	v.Update(v.id, func(c *scripted.Container) { c.Keys["event"] = "" })
+	v.StartVZ7(v.id)
+	await("a start, which comes behind a number", v.id)
 	if l := list(v.T, v.i); len(l.Notes) != 1 || !strings.Contains(l.Notes[0], "VM_DREAMS") {
 		v.Errorf("%q", l.Notes)
 	}

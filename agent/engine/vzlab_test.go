@@ -100,6 +100,7 @@ func (l *vzLab) lateSuccess(verb health.Verb, then health.RunState) {
 // stall puts storage that never answers at a folder, as a network file system is whose server is gone, until mend.
 func stall(t *testing.T, path string) (mend func()) {
 	t.Helper()
+	sweepStalled()
 	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -113,6 +114,29 @@ func stall(t *testing.T, path string) (mend func()) {
 	}
 	t.Cleanup(mend)
 	return mend
+}
+
+// sweepStalled unmounts what killed tests left: there an error comes at once, where others hang.
+func sweepStalled() {
+	b, _ := os.ReadFile("/proc/mounts")
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line)
+		if len(f) < 3 || f[0] != "stalled" || !strings.HasPrefix(f[2], "fuse") {
+			continue
+		}
+		left := make(chan bool, 1)
+		go func() {
+			_, err := os.Stat(f[1])
+			left <- errors.Is(err, unix.ENOTCONN)
+		}()
+		select {
+		case dead := <-left:
+			if dead {
+				_ = unix.Unmount(f[1], unix.MNT_DETACH)
+			}
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // reads gives what a source of evidence shows.
