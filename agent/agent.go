@@ -14,6 +14,7 @@ import (
 	"atalaya/agent/evidence"
 	"atalaya/agent/health"
 	"atalaya/agent/host"
+	"atalaya/agent/schedule"
 	"atalaya/agent/sentinel"
 	"atalaya/agent/store"
 	"atalaya/probes"
@@ -54,6 +55,8 @@ type Settings struct {
 	Probes   int // at once, on the whole host
 	Channels []string
 	Setup    func(health.Sighting) Setup
+	Windows  []Window
+	Backups  int           // scheduled ones at once, on the whole host; 0: any number
 	OpenDue  time.Duration // how long an alert of an incident waits for its evidence
 }
 
@@ -66,6 +69,22 @@ type Setup struct {
 	Ignore    bool     // not watched at all
 	DependsOn []string // without which it cannot work: names, or health.Ref.String
 	Priority  int      // of several that wait for room the higher comes first
+
+	Windows   []string   // names of the maintenance windows that concern it
+	Schedules []Schedule // what is to be done to it at certain times; Policy.Jobs says more of each
+}
+
+// A Window is a maintenance window.
+type Window struct {
+	schedule.Window
+	All bool // it concerns every container, and so the host itself
+}
+
+// A Schedule is a job that is to be done to a container at certain times.
+type Schedule struct {
+	Name    string
+	Spec    schedule.Spec // with the jitter of this container in it
+	Command *engine.Order // backup: instead of the engine's own; nil: none
 }
 
 // A Probe is one compiled probe with its pace.
@@ -115,6 +134,9 @@ type Agent struct {
 	loaded  store.Loaded
 	seqs    map[string]int    // alerts of each open incident
 	certs   map[string]string // see certificate
+	windows openWindows
+	nextJob time.Time // by the host's clock, when the next schedule is due; zero: none is
+	backups int       // scheduled ones that are about to be made, or are
 }
 
 // An instance is one engine instance with what is known of its lists.
@@ -174,6 +196,7 @@ func (a *Agent) Run(ctx context.Context) {
 	wg.Go(func() { a.listen(ctx) })
 	wg.Go(func() { a.watchTools(ctx) })
 	wg.Go(func() { a.prober.run(ctx) })
+	wg.Go(func() { a.askBackups(ctx) })
 	for _, in := range a.inst {
 		wg.Go(func() { a.read(ctx, in) })
 		wg.Go(func() { a.follow(ctx, in) })

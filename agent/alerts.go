@@ -20,7 +20,8 @@ func (t *turn) told(g *guest, act health.Action) {
 		At: t.clock.wall(t.at), Since: t.clock.wall(t.at), Verdict: nil}
 	sub := g.subject()
 	al.Container = &sub
-	child := act.Incident != nil && act.Incident.Parent != "" // it belongs to an event of the host, which is told instead
+	child := act.Incident != nil && act.Incident.Untold()
+	backup := act.Incident != nil && act.Incident.Kind == health.KindBackup
 	if in := act.Incident; in != nil {
 		t.metrics.incidents.WithLabelValues(string(act.Kind)).Inc()
 		stored := *in
@@ -32,21 +33,29 @@ func (t *turn) told(g *guest, act health.Action) {
 		if !child {
 			al.Seq = t.seq(in.ID)
 		}
-		al.Attempts = slices.Clone(g.tried)
 		al.Reason = in.Reason
-		if v := t.judge(g, health.State{Case: g.state.Case}); v.Sentence != "" {
+		if !backup {
+			al.Attempts = slices.Clone(g.tried)
+		}
+		if v := t.judge(g, health.State{Case: g.state.Case}); v.Sentence != "" && !backup {
 			al.Verdict = &v
 		}
 		if kind == health.AlertResolved {
-			al.How, al.DownFor, al.Verdict = in.How, health.ToMillis(in.Resolved.Sub(in.Opened)), nil
+			al.How, al.Verdict = in.How, nil
+		}
+		if kind == health.AlertResolved && !backup {
+			al.DownFor = health.ToMillis(in.Resolved.Sub(in.Opened))
 			t.metrics.recovered.Observe(in.Resolved.Sub(in.Opened).Seconds())
 		}
 	}
-	if kind == health.AlertOpen || kind == health.AlertUpdate || kind == health.AlertEscalate {
+	if !backup && (kind == health.AlertOpen || kind == health.AlertUpdate || kind == health.AlertEscalate) {
 		al.Affected = t.affected(t.dependents(g))
 	}
 	al.Next, al.Todo, al.Quiet = t.next(g, kind), t.todo(g, al), quiet(g, kind)
 	al.Summary = summary(al, g.state, act.Incident)
+	if backup {
+		t.aboutBackup(g, &al)
+	}
 	if len(al.Affected) > 0 {
 		al.Summary += "; it takes down with it " + few(al.Affected)
 	}
@@ -55,8 +64,9 @@ func (t *turn) told(g *guest, act health.Action) {
 		about = caseID(g.state)
 	}
 	t.noteOf(about, g, "alert", string(kind)+": "+al.Summary)
-	t.log.Log(context.Background(), level(severity), "incident", "turn", string(kind), "container", g.ref.String(), "incident", al.Incident, "summary", al.Summary)
-	if g.setup.Policy.Mode != health.ModeObserve && !child {
+	t.log.Log(context.Background(), level(al.Severity), "incident", "turn", string(kind), "container", g.ref.String(), "incident", al.Incident, "summary", al.Summary)
+	hushed := act.Kind == health.DoTell && g.state.Host.Window.Name != "" // whoever works on it knows what is done
+	if g.setup.Policy.Mode != health.ModeObserve && !child && !hushed {
 		t.queue(g.setup.Channels, al, act)
 	}
 }

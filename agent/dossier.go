@@ -195,6 +195,13 @@ func (h *hands) keep(ctx context.Context, id string, told int, s evidence.Sealed
 func (h *hands) request(j job, act health.Action) evidence.Request {
 	q := evidence.Request{Incident: act.Case, Part: max(1, act.Attempt), Ref: j.ref, Name: j.name, Host: h.a.o.Host,
 		Reason: act.Reason, Init: j.state.Init, Cgroup: j.cgroup, Items: h.items(j, false)}
+	if in := j.incident; in != nil && in.Kind == health.KindBackup {
+		q.Failed = h.a.clock.wall(in.Opened)
+		if act.Kind == health.DoResolve {
+			q.Part = in.Attempts + 2
+		}
+		return q
+	}
 	c := j.state.Case
 	if c == nil { // it has just ended
 		c = j.before.Case
@@ -213,6 +220,9 @@ func (h *hands) items(j job, after bool) []evidence.Item {
 		items = evidence.Builtin(j.state.Init, j.cgroup)
 	}
 	items = append(items, h.words(j, after)...)
+	if text := h.a.backupText(j); text != "" {
+		items = append(items, evidence.Item{Name: "backups.txt", Shows: "the last good backup, by the schedules of this agent", Data: []byte(text)})
+	}
 	if !after { // what is kept of the probes is from before
 		for name, res := range j.failures {
 			items = append(items, evidence.Item{Name: probeFile(name), Shows: "what the failing probe " + name + " saw",

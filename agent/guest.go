@@ -35,6 +35,8 @@ type guest struct {
 	finding   finding       // of the open case
 	changed   time.Time     // when its configuration was seen to be another; zero: not by this agent
 	failed    bool          // as those that depend on it have been told
+	plan      []planned     // what schedules have for it
+	asked     time.Time     // when its engine was asked last for its backups
 }
 
 // kernelSaid is what the kernel's log held shortly before a failure.

@@ -50,6 +50,8 @@ func (h *hands) carryOut(w work) {
 				h.look(w.job, act)
 			case health.DoStart, health.DoRestart:
 				h.change(w.job, act)
+			case health.DoJob:
+				h.jobDo(w.job, act)
 			case health.DoCapture:
 				h.capture(w.job, act)
 			case health.DoDrop:

@@ -35,6 +35,9 @@ func (t *turn) strained() {
 			faults = append(faults, fmt.Sprintf("the engine %s does not answer: %s", in.label(), in.view.Err))
 		}
 	}
+	if t.hushed() && t.survey.Event() == nil { // what is open already stays so until it is over
+		faults = nil
+	}
 	slices.Sort(faults)
 	t.faults = slices.Compact(faults)
 	t.survey.Host(t.at, t.faults, choking)

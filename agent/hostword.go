@@ -20,6 +20,7 @@ func (a *Agent) word(w host.Word, links []string) health.HostWord {
 func (a *Agent) wordOf(g *guest) health.HostWord {
 	w := a.hostWord(g)
 	w.Root = a.root(g)
+	w.Window = a.windowOf(g)
 	return w
 }
 
@@ -73,5 +74,5 @@ func (t *turn) hostChanged() {
 }
 
 func sameWord(a, b health.HostWord) bool {
-	return a.Closed == b.Closed && a.Going == b.Going && a.Root == b.Root && fmt.Sprint(a.Faults) == fmt.Sprint(b.Faults)
+	return a.Closed == b.Closed && a.Going == b.Going && a.Root == b.Root && a.Window.Same(b.Window) && fmt.Sprint(a.Faults) == fmt.Sprint(b.Faults)
 }

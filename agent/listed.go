@@ -146,6 +146,7 @@ func (t *turn) equip(g *guest, s health.Sighting) {
 		return
 	}
 	g.setup = t.setup(s)
+	t.replan(g)
 	t.aim(g)
 }
 
@@ -165,9 +166,10 @@ func (t *turn) bear(g *guest) {
 	}
 	g.born = true
 	if g.setup.Policy.Attempts == 0 {
-		g.setup = t.setup(health.Sighting{Ref: g.ref, Name: g.name()})
+		g.setup = t.setup(health.Sighting{Ref: g.ref, Name: g.name(), Tags: g.state.Tags})
 	}
 	t.step(g, health.Observation{Birth: &health.Birth{Boot: t.boot(g), Orderly: t.o.Orderly}})
+	t.replan(g)
 	w := t.wordOf(g)
 	t.step(g, health.Observation{Host: &w})
 }

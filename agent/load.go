@@ -70,6 +70,7 @@ func (a *Agent) load(ctx context.Context) {
 		}
 		g := &guest{ref: s.Ref, inst: in, state: s, signals: map[string]health.SignalView{}}
 		a.guests[s.Ref] = g
+		a.backups += backingUp(s)
 		a.recall(ctx, g)
 		if l, ok := waits[s.Ref.String()]; ok {
 			g.awaiting = l.Text
@@ -159,18 +160,24 @@ func (t *turn) swap(s Settings) {
 	if t.o.Recorder != nil {
 		t.o.Recorder.Tune(s.Evidence)
 	}
+	t.windows = openWindows{}
+	t.openWindows()
 	for _, g := range t.guests {
 		if !g.born {
 			continue
 		}
 		seen := g.sight
-		seen.Ref, seen.Name = g.ref, g.name()
+		seen.Ref, seen.Name, seen.Tags = g.ref, g.name(), g.state.Tags
 		g.setup = t.setup(seen)
 		if g.setup.Ignore {
 			t.ignore(g, configuredOut)
 			continue
 		}
 		t.step(g, health.Observation{})
+		t.replan(g)
+		if w := t.wordOf(g); !sameWord(w, g.state.Host) {
+			t.step(g, health.Observation{Host: &w})
+		}
 		t.aim(g)
 	}
 	t.log.Info("the configuration was reloaded")

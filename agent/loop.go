@@ -36,6 +36,11 @@ func (a *Agent) untilWake() time.Duration {
 			d = w.Sub(now)
 		}
 	}
+	for _, w := range []time.Time{a.windows.next, a.nextJob} {
+		if due := w.Sub(a.clock.wall(now)); !w.IsZero() && due < d {
+			d = due
+		}
+	}
 	return max(d, time.Millisecond)
 }
 
@@ -64,6 +69,8 @@ func (a *Agent) turn(events []func(*turn)) {
 	for _, e := range events {
 		e(t)
 	}
+	t.openWindows()
+	t.dueJobs()
 	for _, g := range a.guests { // what awaits a predecessor's command has no policy yet, and sleeps
 		if w := g.state.Wake; g.born && !w.IsZero() && !t.at.Before(w) {
 			t.step(g, health.Observation{})
@@ -88,6 +95,7 @@ func (t *turn) step(g *guest, o health.Observation) {
 	before := g.state
 	next, acts := health.Step(g.setup.Policy, before, o)
 	g.state = next
+	t.backups += backingUp(next) - backingUp(before)
 	t.survey.Note(next, g.setup.Priority)
 	if !next.Same(before) {
 		t.dirty[g] = true
@@ -147,6 +155,10 @@ func (t *turn) ordered(g *guest, before health.State, acts []health.Action) {
 	if len(rest) == 0 {
 		return
 	}
+	rest = t.ofBackups(g, before, rest)
+	if len(rest) == 0 {
+		return
+	}
 	w := work{g: g, job: t.job(g, before), acts: rest}
 	w.job.told, w.job.incident = t.seqs[rest[0].Case], g.state.Incident
 	for _, act := range acts {
@@ -157,18 +169,18 @@ func (t *turn) ordered(g *guest, before health.State, acts []health.Action) {
 	t.work = append(t.work, w)
 	for _, act := range rest {
 		if act.Kind == health.DoResolve || act.Kind == health.DoDrop {
-			t.over(g, act.Case)
+			t.over(act.Case)
+			g.caseEnded()
 		}
 	}
 }
 
 // over forgets what was remembered for a case that is over, once its last part of evidence has it.
-func (t *turn) over(g *guest, id string) {
+func (t *turn) over(id string) {
 	if _, ok := t.seqs[id]; ok {
 		delete(t.seqs, id)
 		t.batch.Meta = meta(t.batch.Meta, "seq/"+id, "")
 	}
-	g.caseEnded()
 }
 
 // note adds a line to the timeline of the container's case, and to the journal.

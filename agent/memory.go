@@ -30,7 +30,9 @@ func (t *turn) room(g *guest) health.Room {
 	if t.memory.failing() && t.memory.tried[g.ref] {
 		return health.Room{Why: "the store cannot be written, and one attempt was made already"}
 	}
-	return t.survey.Room(t.at, g.ref)
+	room := t.survey.Room(t.at, g.ref)
+	room.Backups = t.backupsBusy(g)
+	return room
 }
 
 // noted takes in how a commit went, and says so when that changed.

@@ -7,6 +7,7 @@ type metrics struct {
 	lists        *prometheus.CounterVec
 	deaths       *prometheus.CounterVec
 	attempts     *prometheus.CounterVec
+	jobs         *prometheus.CounterVec
 	incidents    *prometheus.CounterVec
 	probes       *prometheus.CounterVec
 	noticed      prometheus.Histogram
@@ -23,6 +24,8 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "atalaya_deaths_total", Help: "Deaths of init processes that the kernel reported, by sensor."}, []string{"sensor"}),
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "atalaya_attempts_total", Help: "Starts and restarts that were ordered."}, []string{"action"}),
+		jobs: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "atalaya_scheduled_total", Help: "Scheduled backups and stops that have ended, by outcome: ok, failed."}, []string{"do", "outcome"}),
 		incidents: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "atalaya_incidents_total", Help: "Incidents by what happened to them: open, escalate, resolve."}, []string{"turn"}),
 		probes: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -40,7 +43,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "atalaya_store_failing", Help: "1 while the store cannot be written and healing goes on from memory."}),
 	}
 	if r != nil {
-		r.MustRegister(m.lists, m.deaths, m.attempts, m.incidents, m.probes, m.noticed, m.recovered, m.commit, m.storeFailing)
+		r.MustRegister(m.lists, m.deaths, m.attempts, m.jobs, m.incidents, m.probes, m.noticed, m.recovered, m.commit, m.storeFailing)
 	}
 	return m
 }

@@ -44,6 +44,7 @@ func (t *turn) view() health.View {
 	if t.memory.failing() {
 		v.Store = "healing goes on from memory, one attempt per container: " + t.memory.err.Error()
 	}
+	v.Windows = t.windowViews()
 	for _, in := range t.inst {
 		v.Instances = append(v.Instances, in.view)
 	}
@@ -67,6 +68,10 @@ func (t *turn) containerView(g *guest) health.ContainerView {
 		h.Until = t.clock.wall(h.Until)
 		c.Hold = &h
 	}
+	if w := s.Host.Window; w.Name != "" {
+		c.Window = &health.Window{Name: w.Name, Until: t.clock.wall(w.Until)}
+	}
+	c.Jobs, c.Backup = t.jobViews(g), t.backupView(g)
 	if s.Incident != nil {
 		c.Incident = s.Incident.ID
 	}

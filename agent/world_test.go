@@ -44,6 +44,7 @@ type crowd struct{ now, most int }
 
 type fake struct {
 	running, broken, sick, off bool // off: no autostart
+	full                       bool // it cannot be backed up
 }
 
 // A try is a command that changed, or was to change, a container.
@@ -122,6 +123,12 @@ func (w *world) Change(_ context.Context, _ hostexec.Op, c hostexec.Command) hos
 	w.at--
 	t := hostexec.Transcript{Argv: c.Argv, Started: time.Now()}
 	g := w.guests[c.Argv[2]]
+	if c.Argv[1] == "backup" {
+		if g.full {
+			t.Exit, t.Stderr = 1, []byte("no space left on device\n")
+		}
+		return t
+	}
 	if g.broken {
 		g.running = false
 		t.Exit, t.Stderr = 1, []byte("its disk is gone\n")

@@ -48,6 +48,8 @@ func (c *compiler) config(raw rawFile) *Config {
 		c.wrong("poll_held", "%s is shorter than poll, which is %s", formatDuration(raw.PollHeld), formatDuration(raw.Poll))
 	}
 	c.engines(raw.Engines)
+	c.windows(raw.Windows)
+	c.schedules(raw.Schedules)
 	c.channels(raw.Channels)
 	c.definitions(raw.Probes)
 	c.settings("defaults", raw.Defaults, rawSettings{})

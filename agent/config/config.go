@@ -32,6 +32,8 @@ type Config struct {
 	Control      Control
 	Limits       Limits
 	HostWide     HostWide
+	Windows      []Window
+	Schedules    []Schedule
 	Housekeeping schedule.Spec // in the host's time zone
 	Log          Log           //
 	Secrets      *secret.Set   // all secrets that are mentioned; never nil

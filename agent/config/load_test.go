@@ -37,7 +37,7 @@ func TestFilesThatAreNone(t *testing.T) {
 		"/dev/zero":                     "FILE: is not a regular file (a pipe, a socket or a device)",
 		write(t, "# "+strings.Repeat("x", MaxSize)):      "FILE: has more than 1048576 bytes",
 		write(t, "poll: 10s\x00\n"):                      "FILE:1: is not YAML: control characters are not allowed",
-		write(t, "a: &a [*a]\npoll: 1s\n"):               `FILE:1: a: unknown key; use host, mode, poll, poll_held, engines, defaults, containers, probes, channels, evidence, store, web, control, limits, host_wide, housekeeping, log`,
+		write(t, "a: &a [*a]\npoll: 1s\n"):               `FILE:1: a: unknown key; use host, mode, poll, poll_held, engines, defaults, containers, windows, schedules, probes, channels, evidence, store, web, control, limits, host_wide, housekeeping, log`,
 		write(t, "x-a: &a {<<: *a, b: 1}\nhost: *a\n"):   "FILE:1: host: << nests more than 16 deep",
 		write(t, "x-a: &a [*a]\ndefaults: {notify: *a}"): "FILE:1: defaults.notify[0]: must be one value, not a list",
 	} {

@@ -13,6 +13,8 @@ type rawFile struct {
 	Engines      []rawEngine   `mapstructure:"engines"`
 	Defaults     rawSettings   `mapstructure:"defaults"`
 	Containers   []rawRule     `mapstructure:"containers"`
+	Windows      []rawWindow   `mapstructure:"windows"`
+	Schedules    []rawSchedule `mapstructure:"schedules"`
 	Probes       []rawProbe    `mapstructure:"probes"`
 	Channels     []rawChannel  `mapstructure:"channels"`
 	Evidence     Evidence      `mapstructure:"evidence"`

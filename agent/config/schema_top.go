@@ -20,6 +20,9 @@ func schema() []key {
 		{name: "containers", kind: list, def: "[]", keys: ruleKeys(), example: ruleExample, doc: "Rules for some containers. " +
 			"Every rule that matches counts, in the order of the file: of two that set the same key, the later wins. " +
 			"See `atalaya config show NAME`."},
+		{name: "windows", kind: list, def: "[]", keys: windowKeys(), example: windowExample, doc: "Maintenance windows. While one is open nothing is " +
+			"started or restarted, and what fails is recorded, and told only when it outlasts the window. See docs/schedules.md."},
+		{name: "schedules", kind: list, def: "[]", keys: scheduleKeys(), example: scheduleExample, doc: "What is to be done to containers at certain times. See docs/schedules.md."},
 		{name: "probes", kind: list, def: "[]", keys: probeKeys(), example: probeExample, doc: "Definitions of probes, for use " +
 			"by name in defaults and containers. A definition alone checks nothing."},
 		{name: "channels", kind: list, def: "[]", keys: channelKeys(), example: channelExample, doc: "Where alerts go."},
@@ -87,5 +90,6 @@ func limitKeys() []key {
 		{name: "restarts", kind: whole, def: "10", low: 0, high: 10000, doc: "Restarts of running but sick containers within restarts_window."},
 		{name: "restarts_window", kind: duration, def: "10m", low: second, high: day, doc: "See restarts."},
 		{name: "probes", kind: whole, def: "64", low: 1, high: 10000, doc: "Probes under way at once."},
+		{name: "backups", kind: whole, def: "1", low: 1, high: 1000, doc: "Scheduled backups under way at once."},
 	}
 }

@@ -49,7 +49,8 @@ type Limits struct {
 	Starts         int           `mapstructure:"starts"`   // attempts under way
 	Restarts       int           `mapstructure:"restarts"` // of sick containers within RestartsWindow
 	RestartsWindow time.Duration `mapstructure:"restarts_window"`
-	Probes         int           `mapstructure:"probes"` // under way
+	Probes         int           `mapstructure:"probes"`  // under way
+	Backups        int           `mapstructure:"backups"` // scheduled ones under way
 }
 
 // Log says what of the agent's own log is written, and how.
@@ -65,6 +66,7 @@ func builtIn() rawFile {
 		Mode: "heal",
 		Poll: 10 * time.Second, PollHeld: time.Minute,
 		Engines: []rawEngine{}, Containers: []rawRule{}, Probes: []rawProbe{}, Channels: []rawChannel{},
+		Windows: []rawWindow{}, Schedules: []rawSchedule{},
 		Evidence: Evidence{
 			Dir: "/var/lib/atalaya/evidence", Before: 300 * time.Millisecond, After: 2 * time.Second,
 			MaxAge: 90 * 24 * time.Hour, MaxBytes: 2 << 30, Level: 1,
@@ -73,7 +75,7 @@ func builtIn() rawFile {
 		Web:          Web{Listen: "127.0.0.1:9745"},
 		Control:      Control{Socket: "/run/atalaya/control.sock", Group: "atalaya"},
 		HostWide:     HostWide{Least: 3, Share: 30, Within: 20 * time.Second, Canaries: []string{}},
-		Limits:       Limits{Starts: 2, Restarts: 10, RestartsWindow: 10 * time.Minute, Probes: 64},
+		Limits:       Limits{Starts: 2, Restarts: 10, RestartsWindow: 10 * time.Minute, Probes: 64, Backups: 1},
 		Housekeeping: "17 4 * * *",
 		Log:          Log{Level: "info", Format: "auto"},
 	}

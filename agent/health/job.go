@@ -88,7 +88,7 @@ func (m *machine) tell(format string, args ...any) {
 // job takes in that a run is due.
 func (m *machine) job(j Job) {
 	jp, ok := m.p.Jobs[j.Name]
-	if !ok || !j.Due.After(m.s.Jobs.Heard[j.Name]) {
+	if !ok || j.Skip != SkipNew && !j.Due.After(m.s.Jobs.Heard[j.Name]) {
 		return
 	}
 	if m.s.Jobs.Heard == nil {

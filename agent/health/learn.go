@@ -21,6 +21,7 @@ func (m *machine) learn(g Sighting) {
 	if g.Config != "" {
 		m.s.Config = g.Config
 	}
+	m.s.Tags = g.Tags
 	if g.Autostart != Maybe {
 		m.s.Autostart = g.Autostart
 	}

@@ -50,6 +50,7 @@ type State struct {
 	Init       Process  `json:"init,omitzero"` // zero when it is not known to live
 	Autostart  Tri      `json:"autostart,omitempty"`
 	Config     string   `json:"config,omitempty"`
+	Tags       []string `json:"tags,omitempty"`
 	Lock       *Lock    `json:"lock,omitempty"`
 	Supervisor string   `json:"supervisor,omitempty"`
 	Elsewhere  bool     `json:"elsewhere,omitempty"`
@@ -168,7 +169,7 @@ func (s State) Same(t State) bool {
 
 func (s State) sameWord(t State) bool {
 	return s.Ref == t.Ref && s.Name == t.Name && s.Mark == t.Mark && s.RunState == t.RunState && s.Detail == t.Detail &&
-		s.Init == t.Init && s.Autostart == t.Autostart && s.Config == t.Config && sameValue(s.Lock, t.Lock) &&
+		s.Init == t.Init && s.Autostart == t.Autostart && s.Config == t.Config && slices.Equal(s.Tags, t.Tags) && sameValue(s.Lock, t.Lock) &&
 		s.Supervisor == t.Supervisor && s.Elsewhere == t.Elsewhere && s.Locked.same(t.Locked) && s.Finished == t.Finished && s.OnPurpose == t.OnPurpose && s.Overruled == t.Overruled && s.ToldOff == t.ToldOff && s.Ran == t.Ran && s.Life.Equal(t.Life) && s.Dead == t.Dead &&
 		s.Boot == t.Boot && s.Absent == t.Absent && s.Fresh.Equal(t.Fresh) && s.Clear.Equal(t.Clear) &&
 		s.Flap.Bad == t.Flap.Bad && s.Flap.On == t.Flap.On // what time alone adds to it is made anew

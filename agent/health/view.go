@@ -16,6 +16,7 @@ type View struct {
 	Store      string          `json:"store"`            // "ok", or why healing goes on from memory
 	Instances  []InstanceView  `json:"instances"`
 	Containers []ContainerView `json:"containers"`
+	Windows    []WindowView    `json:"windows,omitempty"`
 	Channels   []ChannelView   `json:"channels,omitempty"`
 	Config     ConfigView      `json:"config,omitzero"`
 	Stuck      []string        `json:"stuck,omitempty"` // commands abandoned in uninterruptible sleep
@@ -48,11 +49,40 @@ type ContainerView struct {
 	Intent   Intent       `json:"intent"`
 	Mode     Mode         `json:"mode"`
 	Hold     *Hold        `json:"hold,omitempty"`
+	Window   *Window      `json:"window,omitempty"` // the maintenance window that is open for it
+	Jobs     []JobView    `json:"jobs,omitempty"`
+	Backup   *BackupView  `json:"backup,omitempty"` // where a schedule makes backups, or one is known
 	Signals  []SignalView `json:"signals,omitempty"`
 	Incident string       `json:"incident,omitempty"`
 	Attempts int          `json:"attempts"`
 	Next     string       `json:"next,omitempty"` // what would be done, or will be, and when
 	Wake     time.Time    `json:"wake,omitzero"`
+}
+
+// A WindowView is one maintenance window.
+type WindowView struct {
+	Name  string    `json:"name"`
+	Until time.Time `json:"until,omitzero"` // open until then; zero: it is closed
+	Opens time.Time `json:"opens,omitzero"` // next
+	All   bool      `json:"all,omitempty"`  // it concerns every container
+}
+
+// A JobView is one schedule of a container.
+type JobView struct {
+	Name      string    `json:"name"`
+	Do        Verb      `json:"do"`
+	Next      time.Time `json:"next,omitzero"`
+	Since     time.Time `json:"since,omitzero"`      // it is being done since
+	Postponed string    `json:"postponed,omitempty"` // why one that was due waits
+}
+
+// A BackupView is what is known of the backups of a container.
+type BackupView struct {
+	Good     time.Time `json:"good,omitzero"`      // when the last good one was begun; zero: none is known
+	By       string    `json:"by,omitempty"`       // the schedule that made it, or the engine's words for it
+	Failed   time.Time `json:"failed,omitzero"`    // when the latest failed, if none was good since
+	Err      string    `json:"err,omitempty"`      //
+	Incident string    `json:"incident,omitempty"` // while they fail or are overdue
 }
 
 // A ConfigView says what of the configuration does not hold.

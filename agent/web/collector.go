@@ -43,6 +43,7 @@ type families struct {
 	instanceListed, instanceLooked                     family
 	containers                                         family
 	up, state, phase, wanted, held, incident, attempts family
+	window, backupGood, backupBad                      family
 	probeUp, probeFailing, probeTook, probeExpires     family
 }
 
@@ -67,6 +68,9 @@ func newFamilies() families {
 		held:             gauge("container_held", "1 while a person said hands off.", c...),
 		incident:         gauge("container_incident_open", "1 while an incident of the container is open.", c...),
 		attempts:         gauge("container_attempts", "Attempts of the current budget that are spent.", c...),
+		window:           gauge("container_in_window", "1 while a maintenance window is open for the container.", c...),
+		backupGood:       gauge("container_last_good_backup_timestamp_seconds", "When the last good backup was begun that is known; absent where none is.", c...),
+		backupBad:        gauge("container_backup_failing", "1 while scheduled backups of the container fail or are overdue; absent where none are scheduled.", c...),
 		probeUp:          gauge("probe_up", "1 if the probe passed when it ran last, 0 if it failed; absent when it was unsure or has not run.", with("probe")...),
 		probeFailing:     gauge("probe_failing", "1 while the probe counts as failing: fail_after failures, without pass_after passes since.", with("probe")...),
 		probeTook:        gauge("probe_duration_seconds", "How long the latest run of the probe took; absent as atalaya_probe_up is.", with("probe")...),
@@ -78,7 +82,7 @@ func newFamilies() families {
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	f := newFamilies()
 	for _, x := range []family{f.build, f.viewUp, f.mode, f.closed, f.configStale, f.instanceUp, f.instanceDegraded, f.instanceListed, f.instanceLooked, f.containers,
-		f.up, f.state, f.phase, f.wanted, f.held, f.incident, f.attempts, f.probeUp, f.probeFailing, f.probeTook, f.probeExpires} {
+		f.up, f.state, f.phase, f.wanted, f.held, f.incident, f.attempts, f.window, f.backupGood, f.backupBad, f.probeUp, f.probeFailing, f.probeTook, f.probeExpires} {
 		ch <- x.desc
 	}
 }
@@ -143,6 +147,11 @@ func (s sink) container(k health.ContainerView, name string) {
 	s.send(s.held, truth(k.Hold != nil), who()...)
 	s.send(s.incident, truth(k.Incident != ""), who()...)
 	s.send(s.attempts, float64(k.Attempts), who()...)
+	s.send(s.window, truth(k.Window != nil), who()...)
+	if b := k.Backup; b != nil {
+		s.moment(s.backupGood, b.Good, who()...)
+		s.send(s.backupBad, truth(b.Incident != ""), who()...)
+	}
 	for _, p := range k.Signals {
 		s.moment(s.probeExpires, p.Expires, who(p.Probe)...)
 		s.send(s.probeFailing, truth(p.Failing), who(p.Probe)...)

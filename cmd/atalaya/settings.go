@@ -11,6 +11,7 @@ import (
 	"atalaya/agent/config"
 	"atalaya/agent/evidence"
 	"atalaya/agent/health"
+	"atalaya/agent/host"
 	"atalaya/agent/notify"
 	"atalaya/probes"
 )
@@ -22,6 +23,7 @@ func settings(c *config.Config, log *slog.Logger) agent.Settings {
 		Mode: c.Mode, Poll: c.Poll, PollHeld: c.PollHeld, Evidence: tuning(c.Evidence), Probes: c.Limits.Probes, Channels: all,
 		Survey: health.Survey{Places: c.Limits.Starts, PlaceFor: 30 * time.Second, Bucket: c.Limits.Restarts, Window: c.Limits.RestartsWindow,
 			Together: health.Together{Least: c.HostWide.Least, Share: float64(c.HostWide.Share) / 100, Within: c.HostWide.Within}},
+		Windows: windows(c), Backups: c.Limits.Backups,
 		OpenDue: c.Evidence.After + 500*time.Millisecond,
 		Setup:   func(s health.Sighting) agent.Setup { return setup(c, s, all, log) },
 	}
@@ -47,6 +49,7 @@ func setup(c *config.Config, s health.Sighting, all []string, log *slog.Logger) 
 	if k.Notify == nil {
 		out.Channels = all
 	}
+	schedules(c, s, &out)
 	for _, spec := range k.Probes {
 		p, err := probes.New(spec)
 		if err != nil { // config.For leaves out what is not valid: a CA file is gone since
@@ -56,6 +59,29 @@ func setup(c *config.Config, s health.Sighting, all []string, log *slog.Logger) 
 		out.Probes = append(out.Probes, agent.Probe{Spec: spec, Run: p, Every: k.Policy.Probes[spec.Name].Every})
 	}
 	return out
+}
+
+func windows(c *config.Config) []agent.Window {
+	var out []agent.Window
+	for _, w := range c.Windows {
+		out = append(out, agent.Window{Window: w.Window, All: w.All})
+	}
+	return out
+}
+
+// schedules adds what windows and schedules there are for a container.
+func schedules(c *config.Config, s health.Sighting, out *agent.Setup) {
+	out.Windows = c.WindowsFor(s)
+	all := c.SchedulesFor(s)
+	if len(all) == 0 {
+		return
+	}
+	out.Policy.Jobs = map[string]health.JobPolicy{}
+	seed := host.Identity(c.Host.Site).FQDN + "/" + s.Ref.String() + "/"
+	for _, j := range all {
+		out.Policy.Jobs[j.Name] = j.Policy(out.Policy.StopWithin)
+		out.Schedules = append(out.Schedules, agent.Schedule{Name: j.Name, Spec: j.Spec.Jittered(seed+j.Name, j.Jitter), Command: j.Command})
+	}
 }
 
 func channelNames(c *config.Config) []string {

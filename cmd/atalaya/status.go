@@ -16,13 +16,24 @@ import (
 
 func statusCommand(o *options) *cobra.Command {
 	return &cobra.Command{
-		Use:   "status",
-		Short: "Show what the running agent knows, or, without one, what the last one stored",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Use:   "status [NAME]",
+		Short: "Show what the running agent knows, of all containers or one, or, without an agent, what the last one stored",
+		Args:  cobra.MaximumNArgs(1), ValidArgsFunction: o.names,
+		RunE: func(cmd *cobra.Command, args []string) error {
 			v, err := o.view(cmd.Context())
 			if err != nil {
 				return unsure(err)
+			}
+			if len(args) == 1 {
+				k, err := one(v, args[0])
+				switch {
+				case err != nil:
+					return unsure(err)
+				case o.json():
+					return writeJSON(o.screen.out, k)
+				}
+				printOne(o.screen, v, k)
+				return nil
 			}
 			if o.json() {
 				v.Instances, v.Containers = list(v.Instances), list(v.Containers)
@@ -70,6 +81,15 @@ func storedView(c *config.Config, l store.Loaded) health.View {
 		p := c.For(health.Sighting{Ref: s.Ref, Name: s.Name}).Policy
 		k := health.ContainerView{Ref: s.Ref, Name: s.Name, State: s.RunState, Detail: s.Detail, Phase: s.Phase, Since: s.Since, Why: s.Why,
 			Init: s.Init, Intent: health.Intended(p, s), Mode: p.Mode, Hold: s.Hold, Attempts: len(s.Attempts), Wake: s.Wake}
+		if w := s.Host.Window; w.Name != "" {
+			k.Window = &w
+		}
+		if b := s.Backup; !b.Good.IsZero() || !b.Expected.IsZero() {
+			k.Backup = &health.BackupView{Good: b.Good, By: b.By, Failed: b.Failed, Err: b.Err}
+			if b.Incident != nil {
+				k.Backup.Incident = b.Incident.ID
+			}
+		}
 		if s.Incident != nil {
 			k.Incident = s.Incident.ID
 		}
@@ -133,6 +153,11 @@ func printHead(s screen, v health.View) {
 		warn(s, v.Config.Refused, "the configuration was refused, and the one of "+moment(v.Config.Loaded)+" holds ('atalaya config check'): ")
 	}
 	warn(s, strings.Join(v.Config.Waiting, ", "), "these parts of the configuration wait for a restart of the agent: ")
+	for _, w := range v.Windows {
+		if !w.Until.IsZero() {
+			warn(s, moment(w.Until), fmt.Sprintf("maintenance window %q: nothing is started or restarted in it, until ", clean(w.Name)))
+		}
+	}
 	warnUndelivered(s, v)
 	for _, c := range v.Stuck {
 		warn(s, c, "a command hangs in the kernel: ")
@@ -192,6 +217,7 @@ func what(k health.ContainerView) string {
 	if k.Hold != nil && k.Phase != health.Deferred {
 		out = append(out, fmt.Sprintf("on hold until %s, by %s: %s", moment(k.Hold.Until), k.Hold.By, k.Hold.Reason))
 	}
+	out = append(out, atWork(k)...)
 	if k.Next != "" {
 		out = append(out, "next: "+k.Next)
 	}
