@@ -89,8 +89,8 @@ func libvirtSite(s *rig.Stage) *site {
 			v.Start(name)
 			v.WaitHTTP(name, time.Minute) // one that this host has not spoken to has no address yet, and is asked about in each list
 		},
-		id:    func(name string) string { return name },
-		init:  v.InitPID,
+		id:   func(name string) string { return name },
+		init: v.InitPID,
 		bare: func(name string) []string {
 			return []string{"virsh", "--quiet", "--connect", v.URI(), "start", "--domain", name}
 		},
