@@ -22,7 +22,7 @@ type nspawnAway struct {
 func (n *nspawn) findImages(ctx context.Context, only ...string) (map[string]string, error) {
 	argv := append(n.argv("find", nspawnImages, "-mindepth", "1", "-maxdepth", "1", "!", "-name", ".*"), only...)
 	t, err := n.ask(ctx, append(argv, "-exec", "stat", `--printf=%F|%i|%.9W|%n\0`, "{}", "+"))
-	if err != nil && !(t.Exit == 1 && t.Failure == "" && onlyGone(t.Stderr)) {
+	if err != nil && (t.Exit != 1 || t.Failure != "" || !onlyGone(t.Stderr)) {
 		return nil, fmt.Errorf("list the images: %w", err)
 	}
 	out := map[string]string{}

@@ -2,7 +2,6 @@ package engine_test
 
 import (
 	"context"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -202,7 +201,7 @@ func (b *nspawnBench) halfMade(t *testing.T) {
 	if s := look(t, b.i, "half"); s.State != health.Removed || slices.ContainsFunc(l.Containers, func(s health.Sighting) bool { return strings.Contains(s.Name, "half") }) {
 		t.Errorf("%+v, %+v", s, l)
 	}
-	if _, err := io.WriteString(in, string(tar[len(tar)/2:])); err != nil {
+	if _, err := in.Write(tar[len(tar)/2:]); err != nil {
 		t.Fatal(err)
 	}
 	_ = in.Close()

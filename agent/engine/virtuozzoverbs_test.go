@@ -19,7 +19,9 @@ func (v *prlTest) repairs() {
 	if a := v.do(health.VerbRepair); a.Transcript.Exit != 255 || a.Cause != cause || v.see().Init.PID != v.InitPID("web1") {
 		v.Errorf("of a running one: %+v", a)
 	}
-	for _, tool := range []string{"prlctl", "vzctl"} {
+	for tool, cause := range map[string]string{"prlctl": cause, "vzctl": "CT is not mounted (exit 40: it is not mounted)"} {
+		v.Heal()
+		list(v.T, v.i)
 		v.Kill9(v.id)
 		v.Update(v.id, func(c *scripted.Container) { c.State, c.Says = "mounted", "mounted" })
 		if s := v.listed(); s.State != health.Stopped || !strings.HasPrefix(s.Detail, "mounted") {
@@ -33,7 +35,7 @@ func (v *prlTest) repairs() {
 			v.Errorf("%s: %+v", tool, a)
 		}
 		v.both("unmounted by "+tool, func(s health.Sighting) bool { return s.State == health.Stopped && s.Detail == "" && s.OnPurpose == "" })
-		if a := v.do(health.VerbRepair); !strings.Contains(a.Cause, "not mounted") {
+		if a := v.do(health.VerbRepair); a.Cause != cause {
 			v.Errorf("%s: of what is not mounted: %+v", tool, a)
 		}
 		v.must(health.VerbStart)
