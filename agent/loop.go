@@ -150,6 +150,9 @@ func (t *turn) step(g *guest, o health.Observation) (changed bool, deeds []Deed)
 	if in := next.Incident; in != nil && before.Incident != nil && *in != *before.Incident { // alerts bring the rest
 		t.batch.Incidents = append(t.batch.Incidents, *in)
 	}
+	if in := next.Backup.Incident; in != nil && before.Backup.Incident != nil && *in != *before.Backup.Incident {
+		t.batch.Incidents = append(t.batch.Incidents, *in)
+	}
 	if next.Phase != before.Phase && before.Phase != "" {
 		if text := t.turned(before, next); text != "" {
 			t.noteOf(caseID(next, before), g, "phase", text)
