@@ -131,6 +131,7 @@ type Agent struct {
 	unmet   map[string]bool // dependencies that name no container, told once
 	event   string          // of the host, as the store has it
 	faults  []string        // of the host, that were given to the survey last
+	strain  strain          // the same, as the journal has it
 	loaded  store.Loaded
 	seqs    map[string]int    // alerts of each open incident
 	certs   map[string]string // see certificate

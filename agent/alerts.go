@@ -13,8 +13,9 @@ import (
 	"atalaya/agent/store"
 )
 
-// told turns an action of the core into an incident's row and one alert per channel, in this turn's transaction.
-func (t *turn) told(g *guest, act health.Action) {
+// told turns an action of the core into an incident's row and one alert per channel, in this turn's transaction. It reports
+// whether there is anything to be told: not in mode observe, and not of what belongs to an event of the host.
+func (t *turn) told(g *guest, act health.Action) bool {
 	kind, severity := alertKind(act.Kind)
 	al := health.Alert{Schema: health.AlertSchema, Kind: kind, Severity: severity, Host: t.o.Host, Reason: act.Reason,
 		At: t.clock.wall(t.at), Since: t.clock.wall(t.at), Verdict: nil}
@@ -66,9 +67,11 @@ func (t *turn) told(g *guest, act health.Action) {
 	t.noteOf(about, g, "alert", string(kind)+": "+al.Summary)
 	t.log.Log(context.Background(), level(al.Severity), "incident", "turn", string(kind), "container", g.ref.String(), "incident", al.Incident, "summary", al.Summary)
 	hushed := act.Kind == health.DoTell && g.state.Host.Window.Name != "" // whoever works on it knows what is done
-	if g.setup.Policy.Mode != health.ModeObserve && !child && !hushed {
+	tell := g.setup.Policy.Mode != health.ModeObserve && !child && !hushed
+	if tell {
 		t.queue(g.setup.Channels, al, act)
 	}
+	return tell
 }
 
 // queue writes one row per channel. What tells of an incident waits for the part of the evidence that is being taken, but

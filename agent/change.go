@@ -103,10 +103,19 @@ func (t *turn) finished(ref health.Ref, d health.Done, tr health.Tried, log stri
 	}
 	g.engineLog = log
 	t.keepTried(g, tr)
-	t.step(g, health.Observation{Done: &d})
+	t.answered(g, d)
+}
+
+// answered steps with the outcome of a change, and then with those that have waited for its place.
+func (t *turn) answered(g *guest, d health.Done) {
+	t.take(g, sensed{sensor: sensorDone, outcome: string(d.Verb), detail: d.Err, record: record{Done: &d}}, health.Observation{Done: &d})
+	var waiting []*guest
 	for _, o := range t.guests {
 		if o.state.Queue {
-			t.step(o, health.Observation{})
+			waiting = append(waiting, o)
 		}
+	}
+	for _, o := range sorted(waiting) {
+		t.step(o, health.Observation{})
 	}
 }

@@ -129,7 +129,7 @@ func (t *turn) depend() {
 				continue
 			}
 			if w := t.wordOf(g); !sameWord(w, g.state.Host) {
-				t.step(g, health.Observation{Host: &w})
+				t.hostSaid(g, w)
 			}
 		}
 	}

@@ -37,6 +37,8 @@ type guest struct {
 	failed    bool          // as those that depend on it have been told
 	plan      []planned     // what schedules have for it
 	asked     time.Time     // when its engine was asked last for its backups
+
+	word *health.HostWord // in a replay: what the host said then
 }
 
 // kernelSaid is what the kernel's log held shortly before a failure.

@@ -164,9 +164,13 @@ func (t *turn) looked(ref health.Ref, l health.Look, kernel kernelSaid) {
 	if l.Actor != nil {
 		g.remember(t.clock.wall(t.at), "seen at the container: "+deed(l.Actor))
 	}
+	s := sensed{sensor: sensorLook, outcome: "no answer", detail: l.Err, record: record{Look: &l}}
+	if w := g.state.Looking; w != nil && w.Seq == l.Seq {
+		s.Asked = w.Asked
+	}
 	if l.Sighting == nil {
 		g.remember(t.clock.wall(t.at), "the engine did not answer: "+l.Err)
-		t.step(g, health.Observation{Look: &l})
+		t.take(g, s, health.Observation{Look: &l})
 		return
 	}
 	if len(l.Sighting.Addrs) == 0 && l.Sighting.State == health.Running {
@@ -174,13 +178,13 @@ func (t *turn) looked(ref health.Ref, l health.Look, kernel kernelSaid) {
 	}
 	dead := t.hold(g, l.Sighting)
 	moved := g.see(*l.Sighting)
-	t.journal.observe(g.ref, "engine", string(l.Sighting.State), l.Sighting.Detail, t.at, 0)
-	t.step(g, health.Observation{Look: &l})
+	s.outcome, s.detail = string(l.Sighting.State), l.Sighting.Detail
+	t.take(g, s, health.Observation{Look: &l})
 	if moved {
 		t.aim(g)
 	}
 	if dead != nil {
-		t.step(g, health.Observation{Death: dead})
+		t.ended(g, *dead)
 	}
 }
 

@@ -20,6 +20,18 @@ const daemonDeadAfter = 15 * time.Second
 
 // strained brings the survey up to date on what is wrong with the host itself.
 func (t *turn) strained() {
+	if !t.journal.silent { // in a replay it is as recorded
+		t.ail()
+	}
+	t.faults = t.strain.Faults
+	if t.hushed() && t.survey.Event() == nil { // what is open already stays so until it is over
+		t.faults = nil
+	}
+	t.survey.Host(t.at, t.faults, t.strain.Choking)
+}
+
+// ail finds out what is wrong with the host itself.
+func (t *turn) ail() {
 	faults, choking := []string{}, ""
 	if t.o.Watcher != nil {
 		s := t.o.Watcher.Strain()
@@ -35,12 +47,14 @@ func (t *turn) strained() {
 			faults = append(faults, fmt.Sprintf("the engine %s does not answer: %s", in.label(), in.view.Err))
 		}
 	}
-	if t.hushed() && t.survey.Event() == nil { // what is open already stays so until it is over
-		faults = nil
-	}
 	slices.Sort(faults)
-	t.faults = slices.Compact(faults)
-	t.survey.Host(t.at, t.faults, choking)
+	faults = slices.Compact(faults)
+	if t.strain.Choking == choking && slices.Equal(t.strain.Faults, faults) {
+		return
+	}
+	s := strain{faults, choking}
+	t.strain = s
+	t.journal.observe(sensed{sensor: sensorStrain, outcome: "said", record: record{Strain: &s}}, mark{At: t.at, Order: t.journal.next()}, true)
 }
 
 // hostwide judges, at the end of a turn, whether many containers fail together, and tells of it once.
@@ -118,9 +132,14 @@ func (t *turn) toldHost(turned health.HostTurn) {
 	t.metrics.incidents.WithLabelValues(string(turned.Kind)).Inc()
 	t.batch.Incidents = append(t.batch.Incidents, in)
 	t.log.Log(context.Background(), level(severity), "incident of the host", "turn", string(kind), "incident", e.ID, "summary", al.Summary)
-	if t.set.Mode != health.ModeObserve {
+	tell := t.set.Mode != health.ModeObserve
+	if tell {
 		t.queue(t.set.Channels, al, health.Action{Kind: turned.Kind}) // it waits for the evidence of its containers
 	}
+	deed := Deed{Kind: turned.Kind, Case: e.ID, Opened: e.Since, Told: tell, Reason: turned.Reason}
+	t.deeds = append(t.deeds, placed{Deed: deed})
+	m := mark{At: t.at, Order: t.journal.next(), Deeds: []Deed{deed}}
+	t.journal.observe(sensed{sensor: sensorEvent, outcome: string(turned.Kind)}, m, true)
 	if kind == health.AlertResolved {
 		delete(t.seqs, e.ID)
 		t.batch.Meta = meta(t.batch.Meta, "seq/"+e.ID, "")

@@ -34,6 +34,9 @@ func (a *Agent) known(in *instance) host.Word {
 
 // hostWord is the host's word for a container, as far as it is known without asking.
 func (a *Agent) hostWord(g *guest) health.HostWord {
+	if g.word != nil {
+		return *g.word
+	}
 	w := a.word(a.known(g.inst), g.sight.Links)
 	if g.sight.State == "" { // what it needs is not known yet, so nothing that was missing is known to be back
 		w.Faults = g.state.Host.Faults
@@ -67,10 +70,18 @@ func (t *turn) hostChanged() {
 		}
 		w := t.wordOf(g)
 		if !sameWord(w, g.state.Host) {
-			t.step(g, health.Observation{Host: &w})
+			t.hostSaid(g, w)
 		}
 	}
 	t.strained()
+}
+
+// hostSaid steps with the host's word. What other containers and windows mean for it is not the
+// host's, and is found anew by a replay.
+func (t *turn) hostSaid(g *guest, w health.HostWord) {
+	own := w
+	own.Root, own.Window = "", health.Window{}
+	t.take(g, sensed{sensor: sensorHost, outcome: "said", detail: w.Closed, record: record{Host: &own}}, health.Observation{Host: &w})
 }
 
 func sameWord(a, b health.HostWord) bool {

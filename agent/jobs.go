@@ -40,7 +40,7 @@ func (t *turn) replan(g *guest) {
 		mark := g.state.Jobs.Heard[s.Name]
 		if mark.IsZero() || mark.Sub(wall) > setBack {
 			mark = wall.Round(0)
-			t.step(g, health.Observation{Job: &health.Job{Name: s.Name, Due: mark, Skip: health.SkipNew}})
+			t.isDue(g, health.Job{Name: s.Name, Due: mark, Skip: health.SkipNew})
 		}
 		p := planned{s, s.Spec.Next(mark)}
 		g.plan = append(g.plan, p)
@@ -89,7 +89,12 @@ func (t *turn) dueJob(g *guest, p *planned, wall time.Time) {
 		j.Skip = health.SkipMissed
 	}
 	t.note(g, "schedule", fmt.Sprintf("%s by schedule %q is due", g.setup.Policy.Jobs[p.Name].Do, p.Name))
-	t.step(g, health.Observation{Job: &j})
+	t.isDue(g, j)
+}
+
+// isDue steps with a run of a schedule.
+func (t *turn) isDue(g *guest, j health.Job) {
+	t.take(g, sensed{sensor: sensorJob, outcome: j.Name, detail: string(j.Skip), record: record{Job: &j}}, health.Observation{Job: &j})
 }
 
 // backingUp is 1 where a scheduled backup is about to be made, or is.
@@ -204,7 +209,7 @@ func (t *turn) jobEnded(ref health.Ref, act health.Action, d health.JobDone, too
 	if g := t.guests[ref]; g != nil {
 		t.note(g, "schedule", text)
 		t.log.Info("a scheduled job has ended", "container", ref.String(), "job", act.Job, "do", string(act.Verb), "outcome", outcome, "took", took, "err", d.Err)
-		t.step(g, health.Observation{Ended: &d})
+		t.take(g, sensed{sensor: sensorEnded, outcome: outcome, detail: d.Err, record: record{Ended: &d}}, health.Observation{Ended: &d})
 	}
 }
 
@@ -274,7 +279,7 @@ func (a *Agent) askBackup(ctx context.Context, q *askBackup) {
 		w := health.BackupWord{At: a.clock.at(b.At).Round(0), Said: b.Said}
 		a.inbox.put(func(t *turn) {
 			if g := t.guests[q.ref]; g != nil && g.born {
-				t.step(g, health.Observation{Backup: &w})
+				t.take(g, sensed{sensor: sensorBackup, outcome: "said", detail: w.Said, record: record{Backup: &w}}, health.Observation{Backup: &w})
 			}
 		})
 	}

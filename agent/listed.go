@@ -23,7 +23,7 @@ func (t *turn) listed(in *instance, l list) {
 		outcome = "degraded"
 	}
 	t.countList(in, outcome, l.Unasked)
-	t.journal.observe(in.ref, "list", outcome, "", t.at, t.set.Poll)
+	t.journal.observe(sensed{ref: in.ref, sensor: sensorList, outcome: outcome, period: t.set.Poll}, mark{At: t.at}, false)
 	t.heard(in)
 	before := in.view
 	defer func() { t.tellList(in, before) }()
@@ -93,18 +93,29 @@ func (t *turn) sighted(in *instance, s health.Sighting) {
 	}
 	dead := t.hold(g, &s)
 	moved := g.see(s)
-	t.journal.observe(g.ref, "engine", string(s.State), s.Detail, t.at, t.set.Poll)
-	t.step(g, health.Observation{Sight: &s})
+	t.seen(g, s)
 	t.healthSaid(g, s)
 	if moved { // or it is not a new life, and was not aimed at by the step: an agent that takes over finds it running
 		t.aim(g)
 	}
 	if w := t.wordOf(g); !sameWord(w, g.state.Host) { // it may need other links than before
-		t.step(g, health.Observation{Host: &w})
+		t.hostSaid(g, w)
 	}
 	if dead != nil {
-		t.step(g, health.Observation{Death: dead})
+		t.ended(g, *dead)
 	}
+}
+
+// seen steps with what a list says.
+func (t *turn) seen(g *guest, s health.Sighting) {
+	t.take(g, sensed{sensor: sensorEngine, outcome: string(s.State), detail: s.Detail, period: t.set.Poll, record: record{Sight: &s}},
+		health.Observation{Sight: &s})
+}
+
+// ended steps with the kernel's word that a life is over.
+func (t *turn) ended(g *guest, d health.Death) {
+	t.take(g, sensed{sensor: sensorKernel, outcome: "death", detail: fmt.Sprintf("init %d, by %s", d.Init.PID, d.Sensor), record: record{Death: &d}},
+		health.Observation{Death: &d})
 }
 
 // hold has the sentinel hold the init process of a running container. It gives a death when that is over already.
@@ -168,10 +179,10 @@ func (t *turn) bear(g *guest) {
 	if g.setup.Policy.Attempts == 0 {
 		g.setup = t.setup(health.Sighting{Ref: g.ref, Name: g.name(), Tags: g.state.Tags})
 	}
-	t.step(g, health.Observation{Birth: &health.Birth{Boot: t.boot(g), Orderly: t.o.Orderly}})
+	b := health.Birth{Boot: t.boot(g), Orderly: t.o.Orderly}
+	t.take(g, sensed{sensor: sensorBirth, outcome: "born", record: record{Birth: &b, Hold: g.state.Hold}}, health.Observation{Birth: &b})
 	t.replan(g)
-	w := t.wordOf(g)
-	t.step(g, health.Observation{Host: &w})
+	t.hostSaid(g, t.wordOf(g))
 }
 
 // boot is that of the container's host. Another host's is not known, and ours says nothing about it: it is taken as the
@@ -198,8 +209,7 @@ func (t *turn) unlisted(in *instance, l list) {
 		case l.began != l.place || in.elsewhere(l.place): // something was mounted, or no more, while it was listed
 			s.State, s.Detail = health.Missing, notMounted
 		}
-		t.journal.observe(ref, "engine", string(s.State), s.Detail, t.at, t.set.Poll)
-		t.step(g, health.Observation{Sight: &s})
+		t.seen(g, s)
 	}
 }
 
@@ -228,10 +238,9 @@ func (t *turn) died(e sentinel.Event) {
 	}
 	t.metrics.deaths.WithLabelValues(e.Death.Sensor).Inc()
 	t.metrics.noticed.Observe(time.Since(e.At).Seconds())
-	t.journal.observe(g.ref, "kernel", "death", fmt.Sprintf("init %d, by %s", e.Death.Init.PID, e.Death.Sensor), t.at, 0)
 	g.remember(t.clock.wall(t.clock.at(e.At)), fmt.Sprintf("the kernel reports that init %d has ended (%s)", e.Death.Init.PID, e.Death.Sensor))
 	t.log.Debug("decided", "container", g.ref.String(), "kind", "kernel", "what", fmt.Sprintf("init %d has ended, says the kernel (%s)", e.Death.Init.PID, e.Death.Sensor))
-	t.step(g, health.Observation{Death: &e.Death})
+	t.ended(g, e.Death)
 }
 
 // configuredOut is how an incident ends whose container is to be ignored from now on.
@@ -243,7 +252,7 @@ func (t *turn) ignore(g *guest, why string) {
 		t.forget(g)
 		return
 	}
-	t.step(g, health.Observation{Order: &health.Order{Kind: health.OrderForget, By: "atalaya", Reason: why}})
+	t.obey(g, health.Order{Kind: health.OrderForget, By: "atalaya", Reason: why})
 }
 
 // forget lets go of a container that the core has given up: its definition is gone, or it is not to be watched.
@@ -252,7 +261,6 @@ func (t *turn) forget(g *guest) {
 	t.prober.remove(g.ref)
 	t.keepCerts(certKey+g.ref.String(), "")
 	t.batch.Forget = append(t.batch.Forget, g.ref)
-	t.journal.drop(g.ref)
 	delete(t.guests, g.ref)
 	delete(t.dirty, g)
 	t.survey.Forget(g.ref)

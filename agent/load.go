@@ -80,6 +80,7 @@ func (a *Agent) load(ctx context.Context) {
 		born = append(born, g)
 	}
 	a.inbox.put(func(t *turn) {
+		t.begin(agentBegins)
 		for _, g := range born {
 			t.bear(g)
 		}
@@ -150,6 +151,7 @@ func (a *Agent) instanceOf(ref health.Ref) *instance {
 // swap puts new settings in place and looks at everything by them.
 func (t *turn) swap(s Settings) {
 	t.set = s
+	t.remarkAgent(agentSwapped)
 	t.survey.Places, t.survey.PlaceFor, t.survey.Bucket, t.survey.Window = s.Survey.Places, s.Survey.PlaceFor, s.Survey.Bucket, s.Survey.Window
 	t.survey.Together = s.Survey.Together
 	t.poll.Store(int64(s.Poll))
@@ -173,10 +175,10 @@ func (t *turn) swap(s Settings) {
 			t.ignore(g, configuredOut)
 			continue
 		}
-		t.step(g, health.Observation{})
+		t.passed(g)
 		t.replan(g)
 		if w := t.wordOf(g); !sameWord(w, g.state.Host) {
-			t.step(g, health.Observation{Host: &w})
+			t.hostSaid(g, w)
 		}
 		t.aim(g)
 	}

@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"atalaya/agent/health"
@@ -53,6 +55,7 @@ type turn struct {
 	work    []work
 	after   []func() // once committed: answers to people
 	notices int      // queued in this turn
+	deeds   []placed // what was ordered in it
 	flush   bool     // the journal is written whole: the agent ends
 }
 
@@ -65,19 +68,19 @@ type work struct {
 
 func (a *Agent) turn(events []func(*turn)) {
 	t := &turn{Agent: a, at: a.clock.now(), dirty: map[*guest]bool{}}
+	a.journal.turn(t.at)
 	a.lastRun.Store(time.Now().UnixNano())
 	for _, e := range events {
 		e(t)
 	}
 	t.openWindows()
 	t.dueJobs()
-	for _, g := range a.guests { // what awaits a predecessor's command has no policy yet, and sleeps
-		if w := g.state.Wake; g.born && !w.IsZero() && !t.at.Before(w) {
-			t.step(g, health.Observation{})
-		}
+	for _, g := range a.due(t.at) {
+		t.passed(g)
 	}
 	t.depend()
 	t.hostwide()
+	t.checkpoint()
 	t.commit()
 	a.turns.Add(1)
 	a.lastRun.Store(time.Now().UnixNano())
@@ -89,21 +92,65 @@ func (a *Agent) turn(events []func(*turn)) {
 	}
 }
 
-// step has the core decide about one observation.
-func (t *turn) step(g *guest, o health.Observation) {
+// due are those that asked to be woken by now, always in the same order: who comes first may get what room there is. What
+// awaits a predecessor's command has no policy yet, and sleeps.
+func (a *Agent) due(at time.Time) []*guest {
+	var out []*guest
+	for _, g := range a.guests {
+		if w := g.state.Wake; g.born && !w.IsZero() && !at.Before(w) {
+			out = append(out, g)
+		}
+	}
+	return sorted(out)
+}
+
+func sorted(all []*guest) []*guest {
+	slices.SortFunc(all, func(x, y *guest) int { return strings.Compare(x.ref.String(), y.ref.String()) })
+	return all
+}
+
+// take has the core decide about one observation, and keeps it in the journal.
+func (t *turn) take(g *guest, s sensed, o health.Observation) {
+	m := mark{At: t.at, Order: t.journal.next()}
+	var changed bool
+	changed, m.Deeds = t.step(g, o)
+	m.Phase, s.ref = g.state.Phase, g.ref
+	if strings.HasPrefix(s.sensor, sensorProbe) {
+		m.Detail = s.detail
+	}
+	t.journal.observe(s, m, changed)
+	if g.state.Phase == health.Gone {
+		t.journal.drop(g.ref)
+	}
+}
+
+// passed steps with time alone. Mostly that changes nothing, and nothing is kept.
+func (t *turn) passed(g *guest) {
+	order := t.journal.next()
+	if changed, deeds := t.step(g, health.Observation{}); changed {
+		t.journal.observe(sensed{ref: g.ref, sensor: sensorTime, outcome: "passed"}, mark{At: t.at, Order: order, Phase: g.state.Phase, Deeds: deeds}, true)
+	}
+}
+
+// step has the core decide about one observation. It reports whether that changed anything that is worth a commit, and what
+// is to be done.
+func (t *turn) step(g *guest, o health.Observation) (changed bool, deeds []Deed) {
 	o.At, o.Room = t.at, t.room(g)
 	before := g.state
 	next, acts := health.Step(g.setup.Policy, before, o)
 	g.state = next
 	t.backups += backingUp(next) - backingUp(before)
 	t.survey.Note(next, g.setup.Priority)
-	if !next.Same(before) {
+	if changed = !next.Same(before) || len(acts) > 0; changed {
 		t.dirty[g] = true
 	}
 	if before.Config != "" && next.Config != before.Config {
 		g.changed = t.at
 	}
 	if in := next.Incident; in != nil && before.Incident != nil && *in != *before.Incident { // alerts bring the rest
+		t.batch.Incidents = append(t.batch.Incidents, *in)
+	}
+	if in := next.Backup.Incident; in != nil && before.Backup.Incident != nil && *in != *before.Backup.Incident {
 		t.batch.Incidents = append(t.batch.Incidents, *in)
 	}
 	if next.Phase != before.Phase && before.Phase != "" {
@@ -115,11 +162,12 @@ func (t *turn) step(g *guest, o health.Observation) {
 		t.aim(g)
 	}
 	if len(acts) > 0 {
-		t.ordered(g, before, acts)
+		deeds = t.ordered(g, before, acts)
 	}
 	if next.Phase == health.Gone {
 		t.forget(g)
 	}
+	return changed, deeds
 }
 
 func because(why string) string {
@@ -130,7 +178,7 @@ func because(why string) string {
 }
 
 // ordered takes in what the core wants done: alerts become rows of this turn's transaction, the rest is work after it.
-func (t *turn) ordered(g *guest, before health.State, acts []health.Action) {
+func (t *turn) ordered(g *guest, before health.State, acts []health.Action) (deeds []Deed) {
 	t.dirty[g] = true
 	var rest []health.Action
 	for _, act := range acts {
@@ -142,9 +190,10 @@ func (t *turn) ordered(g *guest, before health.State, acts []health.Action) {
 			if t.memory.failing() {
 				t.memory.spend(g.ref)
 			}
+			deeds = append(deeds, deedOf(act, false))
 			rest = append(rest, act)
 		case health.DoOpen, health.DoUpdate, health.DoEscalate, health.DoResolve, health.DoTell, health.DoWarn:
-			t.told(g, act)
+			deeds = append(deeds, deedOf(act, t.told(g, act)))
 			if act.Kind == health.DoResolve {
 				rest = append(rest, act)
 			}
@@ -152,12 +201,15 @@ func (t *turn) ordered(g *guest, before health.State, acts []health.Action) {
 			rest = append(rest, act)
 		}
 	}
+	for _, d := range deeds {
+		t.deeds = append(t.deeds, placed{g.ref, d})
+	}
 	if len(rest) == 0 {
-		return
+		return deeds
 	}
 	rest = t.ofBackups(g, before, rest)
 	if len(rest) == 0 {
-		return
+		return deeds
 	}
 	w := work{g: g, job: t.job(g, before), acts: rest}
 	w.job.told, w.job.incident = t.seqs[rest[0].Case], g.state.Incident
@@ -173,6 +225,15 @@ func (t *turn) ordered(g *guest, before health.State, acts []health.Action) {
 			g.caseEnded()
 		}
 	}
+	return deeds
+}
+
+func deedOf(act health.Action, told bool) Deed {
+	d := Deed{Kind: act.Kind, Attempt: act.Attempt, Hard: act.Hard, Case: act.Case, Reason: act.Reason, Told: told}
+	if act.Incident != nil {
+		d.Opened, d.About = act.Incident.Opened, string(act.Incident.Kind)
+	}
+	return d
 }
 
 // over forgets what was remembered for a case that is over, once its last part of evidence has it.

@@ -44,8 +44,10 @@ func (m *memory) noted(t *turn, err error) {
 		t.rewriteAll()
 		err = nil
 	case err != nil && m.err == nil:
+		t.remarkAgent(agentNoStore)
 		t.log.Error("the store cannot be written: healing goes on from memory, with one attempt per container", "err", err)
 	case err == nil && m.err != nil:
+		t.remarkAgent(agentHasStore)
 		t.log.Info("the store can be written again")
 		m.tried = nil
 	}

@@ -88,10 +88,15 @@ func (t *turn) order(name string, all bool, o health.Order) ([]Ordered, error) {
 		held := g.state.Hold != nil
 		t.note(g, "order", fmt.Sprintf("%s, by %s%s", o.Kind, o.By, because(o.Reason)))
 		t.log.Info("order", "container", g.ref.String(), "order", string(o.Kind), "by", o.By, "reason", o.Reason)
-		t.step(g, health.Observation{Order: &o})
+		t.obey(g, o)
 		done[i] = Ordered{Name: names[i], Released: held && g.state.Hold == nil}
 	}
 	return done, nil
+}
+
+// obey steps with a person's word.
+func (t *turn) obey(g *guest, o health.Order) {
+	t.take(g, sensed{sensor: sensorOrder, outcome: string(o.Kind), detail: o.By, record: record{Order: &o}}, health.Observation{Order: &o})
 }
 
 func (t *turn) keepHoldAll(o health.Order) {

@@ -17,7 +17,6 @@ func (t *turn) probed(ref health.Ref, every time.Duration, sig health.Signal, re
 		return
 	}
 	t.metrics.probes.WithLabelValues(string(sig.Outcome)).Inc()
-	t.journal.observe(ref, "probe:"+sig.Probe, string(sig.Outcome), sig.Detail, t.at, every)
 	old := g.signals[sig.Probe]
 	if sig.Outcome != old.Outcome && old.Outcome != "" {
 		t.remark(g, "probe", fmt.Sprintf("probe %q: %s%s", sig.Probe, sig.Outcome, because(sig.Detail)))
@@ -30,7 +29,7 @@ func (t *turn) probed(ref health.Ref, every time.Duration, sig health.Signal, re
 	g.signals[sig.Probe] = health.SignalView{Probe: sig.Probe, Outcome: sig.Outcome, Detail: sig.Detail, Warning: res.Warning,
 		Took: health.ToMillis(sig.Took), Expires: res.CertExpires, At: t.clock.wall(t.at)}
 	ever := g.state.Probes[sig.Probe].Ever
-	t.step(g, health.Observation{Signal: &sig})
+	t.take(g, sensed{sensor: sensorProbe + sig.Probe, outcome: string(sig.Outcome), detail: sig.Detail, period: every}, health.Observation{Signal: &sig})
 	if !ever && g.state.Probes[sig.Probe].Ever {
 		t.note(g, "probe", fmt.Sprintf("probe %q passes for the first time", sig.Probe))
 	}

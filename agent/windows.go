@@ -46,7 +46,7 @@ func (t *turn) openWindows() {
 			continue
 		}
 		if w := t.wordOf(g); !sameWord(w, g.state.Host) {
-			t.step(g, health.Observation{Host: &w})
+			t.hostSaid(g, w)
 		}
 	}
 	t.strained()

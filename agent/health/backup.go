@@ -62,16 +62,19 @@ func (m *machine) backupResolved(how string) {
 	m.s.Backup.Incident = nil
 }
 
-// backupFailed takes in a failed one: the first is an incident, and a later one brings that up to date.
+// backupFailed takes in a failed one: the first is an incident, and a later one that fails otherwise is an update of it.
 func (m *machine) backupFailed(r JobRun, err string) {
 	b := &m.s.Backup
 	b.Failed, b.Err = m.at, err
 	what := fmt.Sprintf("%s failed: %s%s", r.Job.says(r.Do), err, b.last())
 	if in := b.Incident; in != nil {
+		news := gist(err) != gist(in.LastErr)
 		in.Attempts++
 		in.LastErr, in.Reason = err, what
 		m.dropRun(r.ID)
-		m.do(Action{Kind: DoUpdate, Case: in.ID, Reason: what, Incident: copied(in)})
+		if news {
+			m.do(Action{Kind: DoUpdate, Case: in.ID, Reason: what, Incident: copied(in)})
+		}
 		return
 	}
 	m.backupOpens(r.ID, r.Since, what, err)

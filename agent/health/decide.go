@@ -28,6 +28,8 @@ func (m *machine) barrier() (Phase, string) {
 		return Off, "not wanted: " + proof
 	case !s.Ran && s.Want != Yes && s.Plan.Want != Yes:
 		return New, "not seen running here yet: 'atalaya want' starts it"
+	case m.working() != "":
+		return Deferred, m.working()
 	case m.inWindow():
 		return Deferred, m.windowWhy()
 	case s.Host.Root != "" && (s.RunState != Running || s.Case != nil):
@@ -56,8 +58,6 @@ func (m *machine) handsOff() string {
 		return m.held()
 	case s.Host.Closed != "":
 		return s.Host.Closed
-	case m.working() != "":
-		return m.working()
 	case s.RunState == Paused, s.RunState == Busy, s.Lock != nil && !s.Lock.Dead:
 		return m.held()
 	}
@@ -359,7 +359,7 @@ func (m *machine) reconsiderRunning(ph Phase) {
 	switch {
 	case m.s.Phase == New, m.s.Phase == Off && ph != Off:
 		m.up()
-	case m.s.Phase != Deferred || m.handsOff() != "":
+	case m.s.Phase != Deferred || m.handsOff() != "" || m.working() != "":
 	case m.s.Case == nil:
 		m.up()
 	case m.s.Case.Kind == CaseDown:

@@ -79,7 +79,7 @@ func (m *machine) judge() {
 	case Alerted, Exhausted, Waiting, Deferred:
 		c := m.s.Case
 		switch {
-		case c == nil || c.Kind != CaseSick || m.s.RunState != Running || m.s.Phase == Deferred && m.handsOff() != "":
+		case c == nil || c.Kind != CaseSick || m.s.RunState != Running || m.s.Phase == Deferred && (m.handsOff() != "" || m.working() != ""):
 		case !m.failing(""):
 			m.settle("the probe passes again", false)
 		case m.s.Phase == Alerted && m.failing(FailRestart) && m.worse(c):

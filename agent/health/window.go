@@ -46,7 +46,7 @@ func (m *machine) windowOpens() {
 // shelve lets go of a container that is not well. In a window that becomes an incident which is not told, with its evidence.
 func (m *machine) shelve(why string) {
 	known := m.s.Incident != nil
-	if m.inWindow() && m.handsOff() == "" {
+	if m.inWindow() && m.handsOff() == "" && m.working() == "" {
 		m.open()
 	}
 	if m.s.Incident != nil && !known {

@@ -31,9 +31,9 @@ func sqlOf(q query) string {
 	case dropState:
 		return `DELETE FROM state WHERE ref = ?`
 	case putRun:
-		return `INSERT INTO run (ref, sensor, first, last, count, period, outcome, detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+		return `INSERT INTO run (ref, sensor, first, last, count, period, outcome, detail, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT DO UPDATE SET last = excluded.last, count = excluded.count, period = excluded.period,
-			outcome = excluded.outcome, detail = excluded.detail`
+			outcome = excluded.outcome, detail = excluded.detail, data = excluded.data`
 	case addNote:
 		return `INSERT INTO note (ref, incident, at, kind, text, data) VALUES (?, ?, ?, ?, ?, ?)`
 	case putIncident:

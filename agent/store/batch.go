@@ -30,6 +30,7 @@ type Run struct {
 	Count       int
 	Period      time.Duration
 	Detail      string
+	Data        json.RawMessage // what a replay needs; optional
 }
 
 // A Note is one line of a timeline: a decision, an action, its transcript.
@@ -82,7 +83,7 @@ func encode(b Batch) (*batch, error) {
 	for _, r := range b.Runs {
 		key := fmt.Sprintf("run/%s/%s/%d", r.Ref, r.Sensor, nanos(r.First))
 		e.add(key, putRun, r.Ref.String(), text(r.Sensor), nanos(r.First), nanos(r.Last), int64(r.Count), int64(r.Period),
-			text(r.Outcome), text(r.Detail))
+			text(r.Outcome), text(r.Detail), data(r.Data))
 	}
 	for _, n := range b.Notes {
 		e.add("", addNote, n.Ref.String(), n.Incident, nanos(n.At), text(n.Kind), text(n.Text), data(n.Data))

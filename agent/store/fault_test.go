@@ -425,7 +425,7 @@ func TestANewerDatabaseIsLeftAlone(t *testing.T) {
 	if aside, _ := filepath.Glob(dir + "/*malformed*"); len(aside) != 0 {
 		t.Errorf("it was set aside: %v", aside)
 	}
-	execSQL(t, dir, "PRAGMA user_version = 1")
+	execSQL(t, dir, "PRAGMA user_version = 2")
 	s, _ = open(t, store.Options{Dir: dir})
 	everythingOnce(t, s, 1)
 }

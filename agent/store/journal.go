@@ -69,12 +69,41 @@ func note(rs *sql.Rows) (n Note, err error) {
 // Runs gives the journal of one container from since on, in order of time.
 func (s *Store) Runs(ctx context.Context, ref health.Ref, since time.Time) ([]Run, error) {
 	return read(ctx, s, fmt.Sprintf("read the journal of %q", ref), func(ctx context.Context, db *sql.DB) ([]Run, error) {
-		return rows(ctx, db, func(rs *sql.Rows) (r Run, err error) {
-			var first, last, period int64
-			err = rs.Scan(&r.Sensor, &first, &last, &r.Count, &period, &r.Outcome, &r.Detail)
-			r.Ref, r.First, r.Last, r.Period = ref, moment(first), moment(last), time.Duration(period)
-			return r, err
-		}, `SELECT sensor, first, last, count, period, outcome, detail FROM run WHERE ref = ? AND last >= ? ORDER BY first, sensor`,
-			ref.String(), nanos(since))
+		return rows(ctx, db, run, runColumns+` WHERE ref = ? AND last >= ? ORDER BY first, sensor`, ref.String(), nanos(since))
 	})
+}
+
+// Journal gives the whole journal from the latest beginning at or before since, or else from the first one: a run of that
+// sensor and of no container, from which on everything can be followed. Without any it gives nothing. It is in order of time.
+func (s *Store) Journal(ctx context.Context, sensor string, since time.Time) ([]Run, error) {
+	return read(ctx, s, "read the journal", func(ctx context.Context, db *sql.DB) ([]Run, error) {
+		var from sql.NullInt64
+		err := db.QueryRowContext(ctx, `SELECT coalesce((SELECT max(first) FROM run WHERE ref = ?1 AND sensor = ?2 AND first <= ?3),
+			(SELECT min(first) FROM run WHERE ref = ?1 AND sensor = ?2))`, health.Ref{}.String(), sensor, nanos(since)).Scan(&from)
+		if err != nil || !from.Valid {
+			return nil, err
+		}
+		return rows(ctx, db, run, runColumns+` WHERE last >= ? ORDER BY first, ref, sensor`, from.Int64)
+	})
+}
+
+// Notes gives the latest lines about one container, of all its incidents and of none, at most so many, oldest first.
+func (s *Store) Notes(ctx context.Context, ref health.Ref, limit int) ([]Note, error) {
+	return read(ctx, s, fmt.Sprintf("read the notes about %q", ref), func(ctx context.Context, db *sql.DB) ([]Note, error) {
+		return rows(ctx, db, note, `SELECT ref, incident, at, kind, text, data FROM
+			(SELECT * FROM note WHERE ref = ? ORDER BY at DESC, id DESC LIMIT ?) ORDER BY at, id`, ref.String(), limit)
+	})
+}
+
+const runColumns = `SELECT ref, sensor, first, last, count, period, outcome, detail, data FROM run`
+
+func run(rs *sql.Rows) (r Run, err error) {
+	var first, last, period int64
+	var ref, data string
+	err = rs.Scan(&ref, &r.Sensor, &first, &last, &r.Count, &period, &r.Outcome, &r.Detail, &data)
+	r.Ref, r.First, r.Last, r.Period = parseRef(ref), moment(first), moment(last), time.Duration(period)
+	if data != "" {
+		r.Data = json.RawMessage(data)
+	}
+	return r, err
 }

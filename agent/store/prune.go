@@ -25,7 +25,7 @@ type Pruned struct {
 // first. Open incidents, their notes, and what is not delivered are in none of them.
 func uneventful() []string {
 	return []string{
-		`DELETE FROM run WHERE (ref, sensor, first) IN (SELECT ref, sensor, first FROM run WHERE last < ?1 AND outcome = 'pass' ORDER BY last LIMIT ?2)`,
+		`DELETE FROM run WHERE (ref, sensor, first) IN (SELECT ref, sensor, first FROM run WHERE last < ?1 AND (outcome = 'pass' OR sensor IN ('agent', 'state', 'time')) ORDER BY last LIMIT ?2)`,
 		`DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE sent > 0 AND sent < ?1 ORDER BY sent LIMIT ?2)`,
 		`DELETE FROM note WHERE id IN (SELECT id FROM note WHERE incident = '' AND at < ?1 ORDER BY at LIMIT ?2)`,
 	}
