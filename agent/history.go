@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -20,8 +21,10 @@ type history struct {
 	jobs   map[string]bool // that ended
 }
 
+// phased is a change of phase.
 type phased struct {
 	at    time.Time
+	order int
 	phase health.Phase
 }
 
@@ -54,7 +57,7 @@ type tried struct {
 
 func (h *history) add(r *reel, m mark) {
 	if m.Phase != "" {
-		h.phases = append(h.phases, phased{m.At, m.Phase})
+		h.phases = append(h.phases, phased{m.At, m.Order, m.Phase})
 	}
 	if r.Sensor == sensorLook {
 		h.looks = append(h.looks, &looked{asked: r.rec.Asked, at: m.At, reel: r})
@@ -89,7 +92,8 @@ func (h *history) add(r *reel, m mark) {
 func (h *history) conclude() {
 	byTime := func(x, y time.Time) int { return x.Compare(y) }
 	slices.SortStableFunc(h.tries, func(x, y *tried) int { return byTime(x.at, y.at) })
-	slices.SortStableFunc(h.phases, func(x, y phased) int { return byTime(x.at, y.at) })
+	slices.SortFunc(h.phases, func(x, y phased) int { return cmp.Or(byTime(x.at, y.at), x.order-y.order) })
+	h.phases = slices.CompactFunc(h.phases, func(x, y phased) bool { return x.phase == y.phase })
 	slices.SortStableFunc(h.looks, func(x, y *looked) int { return byTime(x.asked, y.asked) })
 	slices.SortStableFunc(h.dones, func(x, y doneAt) int { return byTime(x.at, y.at) })
 	for i, t := range h.tries {
@@ -178,15 +182,21 @@ func (h *history) next(at time.Time) *tried {
 	return nil
 }
 
-// again is when it was well again from a moment on; zero: it was not.
-func (h *history) again(at time.Time) time.Time {
-	if h.phase(at) == health.Up {
-		return at
+// again is when it was well again from a moment on; zero: it was not. Sick: a probe has failed by then, which may not have
+// been confirmed yet.
+func (h *history) again(at time.Time, sick bool) phased {
+	if h.phase(at) == health.Up && (!sick || h.next(at) == nil) {
+		return phased{at: at}
 	}
 	for _, p := range h.phases {
-		if p.phase == health.Up && !p.at.Before(at) {
-			return p.at
+		if p.phase == health.Up && p.at.After(at) {
+			return p
 		}
 	}
-	return time.Time{}
+	return phased{}
+}
+
+// reached reports whether a fact is not before it.
+func (p phased) reached(f *fact) bool {
+	return f.at.After(p.at) || f.at.Equal(p.at) && f.order >= p.order
 }

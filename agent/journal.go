@@ -18,10 +18,10 @@ const maxMarks = 60
 
 // The sensors of the journal, beside "probe:NAME". Each is one kind of observation, or of what the agent itself did.
 const (
-	sensorAgent  = "agent"  // of no container: an agent began, went on, or took up other settings
-	sensorState  = "state"  // how a container stood when one began, or went on
-	sensorList   = "list"   // of an instance
-	sensorEngine = "engine" // a list's word about a container
+	sensorAgent  = store.Beginning // of no container: an agent began, went on, or took up other settings
+	sensorState  = "state"         // how a container stood when one began, or went on
+	sensorList   = "list"          // of an instance
+	sensorEngine = "engine"        // a list's word about a container
 	sensorLook   = "look"
 	sensorKernel = "kernel"
 	sensorDone   = "done"

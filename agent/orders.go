@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"sort"
 	"strings"
 
 	"atalaya/agent/health"
@@ -60,22 +59,15 @@ func (t *turn) order(name string, all bool, o health.Order) ([]Ordered, error) {
 	if all && o.Kind != health.OrderHold && o.Kind != health.OrderRelease {
 		return nil, &OrderError{fmt.Sprintf("%q takes one container, not all", o.Kind)}
 	}
-	var chosen []*guest
-	for _, g := range t.guests {
-		if all || g.ref.String() == name || g.name() == name || g.ref.Engine+"/"+g.name() == name {
-			chosen = append(chosen, g)
-		}
-	}
-	sort.Slice(chosen, func(i, j int) bool { return chosen[i].ref.String() < chosen[j].ref.String() })
+	chosen := t.fitting(name, all)
 	names := make([]string, len(chosen))
 	for i, g := range chosen {
 		names[i] = g.ref.String()
 	}
-	switch {
-	case len(chosen) == 0 && !all:
-		return nil, &OrderError{fmt.Sprintf("no container is called %q; 'atalaya status' lists those that are watched", name)}
-	case len(chosen) > 1 && !all:
-		return nil, &OrderError{fmt.Sprintf("%q fits several containers: %s; name one of them in full", name, strings.Join(names, ", "))}
+	if !all {
+		if _, err := t.find(name); err != nil {
+			return nil, err
+		}
 	}
 	if o.Kind == health.OrderHold { // a hold runs by the loop's own time
 		o.Until = t.at.Add(o.Until.Sub(t.clock.wall(t.at)))
@@ -92,6 +84,33 @@ func (t *turn) order(name string, all bool, o health.Order) ([]Ordered, error) {
 		done[i] = Ordered{Name: names[i], Released: held && g.state.Hold == nil}
 	}
 	return done, nil
+}
+
+// fitting are the containers that are called so, or all, sorted.
+func (t *turn) fitting(name string, all bool) []*guest {
+	var out []*guest
+	for _, g := range t.guests {
+		if all || g.ref.String() == name || g.name() == name || g.ref.Engine+"/"+g.name() == name {
+			out = append(out, g)
+		}
+	}
+	return sorted(out)
+}
+
+// find gives the one container that is called so.
+func (t *turn) find(name string) (*guest, error) {
+	fits := t.fitting(name, false)
+	switch len(fits) {
+	case 0:
+		return nil, &OrderError{fmt.Sprintf("no container is called %q; 'atalaya status' lists those that are watched", name)}
+	case 1:
+		return fits[0], nil
+	}
+	var names []string
+	for _, g := range fits {
+		names = append(names, g.ref.String())
+	}
+	return nil, &OrderError{fmt.Sprintf("%q fits several containers: %s; name one of them in full", name, strings.Join(names, ", "))}
 }
 
 // obey steps with a person's word.

@@ -18,14 +18,11 @@ import (
 
 // A ReplayOptions says what is replayed, and by which decisions.
 type ReplayOptions struct {
-	Journal  []store.Run // as store.Journal gives it for ReplayFrom
+	Journal  []store.Run // as store.Journal gives it
 	Settings Settings    // by which is decided
 	Host     health.Host
 	Since    time.Time // what is before it is replayed, and not counted
 }
-
-// ReplayFrom is the sensor of the runs at which a replay can begin, for store.Journal.
-const ReplayFrom = sensorAgent
 
 // wakeSlack is how long after its time a container is woken at the latest in a replay. The agent that was woke a little
 // late, too; when it did is in the journal, and counts until then.
@@ -78,7 +75,7 @@ func newReplay(ctx context.Context, o ReplayOptions) (*replay, error) {
 	r := &replay{Agent: a, o: o, tape: tape, worlds: map[health.Ref]*world{}, stored: map[health.Ref]health.State{},
 		end: tape.end, out: newReplayed(tape, o)}
 	for ref, facts := range tape.facts {
-		r.worlds[ref] = &world{r: r, ref: ref, facts: facts, last: map[string]said{}}
+		r.worlds[ref] = &world{r: r, ref: ref, facts: facts, last: map[string]said{}, asked: map[string]time.Time{}}
 	}
 	r.anew("")
 	return r, nil
@@ -181,7 +178,7 @@ func (r *replay) keep(t *turn) {
 func (r *replay) world(ref health.Ref) *world {
 	w := r.worlds[ref]
 	if w == nil {
-		w = &world{r: r, ref: ref, last: map[string]said{}}
+		w = &world{r: r, ref: ref, last: map[string]said{}, asked: map[string]time.Time{}}
 		r.worlds[ref] = w
 	}
 	return w

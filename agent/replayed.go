@@ -372,3 +372,41 @@ func (r *Replayed) say() {
 		r.Notes = append(r.Notes, fmt.Sprintf("%s (containers: %d)", text, unseen[text]))
 	}
 }
+
+// Only gives what concerns the containers that are meant, with their own sums. What concerns the host stays only if all are.
+func (r Replayed) Only(meant func(health.Ref, string) bool) Replayed {
+	out := r
+	out.Then, out.Now, out.Containers, out.Differences, out.Deeds = Tally{}, Tally{}, nil, nil, nil
+	all := true
+	out.Watched = 0
+	for ref := range r.watching {
+		if meant(ref, r.names[ref]) {
+			out.Watched++
+		} else {
+			all = false
+		}
+	}
+	if all {
+		return r
+	}
+	out.Host = Compared{}
+	for _, c := range r.Containers {
+		if meant(c.Ref, c.Name) {
+			out.Containers = append(out.Containers, c)
+			out.Then.add(c.Then)
+			out.Now.add(c.Now)
+		}
+	}
+	of := func(ref health.Ref, name string) bool { return ref != (health.Ref{}) && meant(ref, name) }
+	for _, d := range r.Differences {
+		if of(d.Ref, d.Name) {
+			out.Differences = append(out.Differences, d)
+		}
+	}
+	for _, d := range r.Deeds {
+		if of(d.Ref, d.Name) {
+			out.Deeds = append(out.Deeds, d)
+		}
+	}
+	return out
+}

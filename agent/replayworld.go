@@ -15,18 +15,19 @@ type world struct {
 	ref   health.Ref
 	facts *history // nil: nothing was asked or tried
 
-	sight  health.Sighting // what its engine said last, recorded
-	last   map[string]said // what each probe said last, recorded
-	inside health.Outcome  // what a probe said from inside, at the latest look
-	actor  *health.Actor   // who was seen at it then
-	looked time.Time       // when that was
+	sight  health.Sighting      // what its engine said last, recorded
+	last   map[string]said      // what each probe said last, recorded
+	asked  map[string]time.Time // when each probe was heard here last
+	inside health.Outcome       // what a probe said from inside, at the latest look
+	actor  *health.Actor        // who was seen at it then
+	looked time.Time            // when that was
 	boot   string
 
 	mode   mode
 	ours   health.Sighting // in other modes than as recorded: what its engine would say
 	probes map[string]said // kept: what its probes would say
 	since  time.Time       // of the mode
-	until  time.Time       // better: it was well then by itself, or by what was done then
+	until  phased          // better: it was well then by itself, or by what was done then
 	life   health.Process  // kept: the life that an attempt of then began
 	ghosts int             // lives that are not recorded
 }
@@ -168,8 +169,12 @@ func (w *world) probed(t *turn, g *guest, f *fact) {
 		}
 		if s = (said{health.Pass, ""}); w.mode == kept {
 			s = w.probes[name]
+			if w.asked[name].Add(f.reel.Period * 9 / 10).After(f.at) { // those in a hurry would not have been
+				return
+			}
 		}
 	}
+	w.asked[name] = f.at
 	sig := health.Signal{Probe: name, Seq: g.state.Probes[name].Seq + 1, Outcome: s.outcome, Detail: s.detail}
 	f.reel.still = !w.steps(t, g, health.Observation{Signal: &sig})
 }
@@ -209,7 +214,7 @@ func (w *world) answered(t *turn, g *guest, f *fact) {
 func (w *world) holds(t *turn, g *guest, f *fact) bool {
 	switch w.mode {
 	case better:
-		if !w.until.IsZero() && !f.at.Before(w.until) {
+		if !w.until.at.IsZero() && w.until.reached(f) {
 			w.mode = asRecorded
 		}
 	case kept:
@@ -395,10 +400,10 @@ func (w *world) done(t *turn, d health.Done, runs, helps bool, lag time.Duration
 	}
 	recorded := health.Phase("")
 	if w.facts != nil {
-		recorded, w.until = w.facts.phase(t.at), w.facts.again(t.at)
+		recorded, w.until = w.facts.phase(t.at), w.facts.again(t.at, w.sick())
 	}
 	switch {
-	case helps && recorded == health.Up && w.sight.State == health.Running:
+	case helps && recorded == health.Up && w.sight.State == health.Running && !w.until.at.After(t.at):
 		w.mode = asRecorded
 	case helps:
 		w.mode = better
@@ -413,6 +418,16 @@ func (w *world) done(t *turn, d health.Done, runs, helps bool, lag time.Duration
 	if helps {
 		w.r.later.add(t.at.Add(2*aLookTakes+lag), w.passes)
 	}
+}
+
+// sick reports whether a probe that is recorded fails.
+func (w *world) sick() bool {
+	for _, s := range w.last {
+		if s.outcome == health.Fail {
+			return true
+		}
+	}
+	return false
 }
 
 // runs gives it a new life.

@@ -23,14 +23,15 @@ type Batch struct {
 
 // A Run is one row of the journal: a sensor that kept saying the same, at the same pace.
 type Run struct {
-	Ref         health.Ref
-	Sensor      string
-	Outcome     string
-	First, Last time.Time
-	Count       int
-	Period      time.Duration
-	Detail      string
-	Data        json.RawMessage // what a replay needs; optional
+	Ref     health.Ref      `json:"ref"`
+	Sensor  string          `json:"sensor"`
+	Outcome string          `json:"outcome"`
+	First   time.Time       `json:"first"`
+	Last    time.Time       `json:"last"`
+	Count   int             `json:"count"`
+	Period  time.Duration   `json:"period_ns"`
+	Detail  string          `json:"detail,omitempty"`
+	Data    json.RawMessage `json:"data,omitempty"` // what a replay needs
 }
 
 // A Note is one line of a timeline: a decision, an action, its transcript.

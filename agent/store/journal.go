@@ -73,13 +73,16 @@ func (s *Store) Runs(ctx context.Context, ref health.Ref, since time.Time) ([]Ru
 	})
 }
 
-// Journal gives the whole journal from the latest beginning at or before since, or else from the first one: a run of that
-// sensor and of no container, from which on everything can be followed. Without any it gives nothing. It is in order of time.
-func (s *Store) Journal(ctx context.Context, sensor string, since time.Time) ([]Run, error) {
+// Beginning is the sensor of the runs from which on everything can be followed. They are of no container.
+const Beginning = "agent"
+
+// Journal gives the whole journal from the latest Beginning at or before since, or else from the first one. Without any it
+// gives nothing. It is in order of time.
+func (s *Store) Journal(ctx context.Context, since time.Time) ([]Run, error) {
 	return read(ctx, s, "read the journal", func(ctx context.Context, db *sql.DB) ([]Run, error) {
 		var from sql.NullInt64
 		err := db.QueryRowContext(ctx, `SELECT coalesce((SELECT max(first) FROM run WHERE ref = ?1 AND sensor = ?2 AND first <= ?3),
-			(SELECT min(first) FROM run WHERE ref = ?1 AND sensor = ?2))`, health.Ref{}.String(), sensor, nanos(since)).Scan(&from)
+			(SELECT min(first) FROM run WHERE ref = ?1 AND sensor = ?2))`, health.Ref{}.String(), Beginning, nanos(since)).Scan(&from)
 		if err != nil || !from.Valid {
 			return nil, err
 		}

@@ -23,7 +23,7 @@ const (
 	actWithin    = 10 * time.Second
 	maxWaiting   = 64 // requests at once; more are told 503
 	unavailable  = "the agent did not answer in time; 'journalctl -u atalaya' tells why"
-	listOfRoutes = "there is GET /v1/view, /v1/incidents, /v1/incidents/{id}, /v1/outbox, /v1/evidence and /v1/evidence/{file}, POST /v1/order, " +
+	listOfRoutes = "there is GET /v1/view, /v1/incidents, /v1/incidents/{id}, /v1/outbox, /v1/evidence, /v1/evidence/{file}, /v1/journal and /v1/explain, POST /v1/order, " +
 		"POST /v1/outbox/{id}/retry and DELETE /v1/outbox/{id}"
 )
 
@@ -37,6 +37,7 @@ type ControlOptions struct {
 	Drop  func(ctx context.Context, id int64, by string) error    // give an alert up
 	Log   *slog.Logger
 
+	Explain func(ctx context.Context, name string) (health.Explanation, error)
 	Records Records // what may be read of the past
 }
 

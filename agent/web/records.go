@@ -67,6 +67,11 @@ func (r Records) Incidents(ctx context.Context, f store.Filter) ([]health.Incide
 	return r.Store.Incidents(ctx, f)
 }
 
+// Journal gives what is recorded from the latest beginning at or before since.
+func (r Records) Journal(ctx context.Context, since time.Time) ([]store.Run, error) {
+	return r.Store.Journal(ctx, since)
+}
+
 // Story gives the one incident whose id begins so.
 func (r Records) Story(ctx context.Context, begins string) (Story, error) {
 	id, err := r.fullID(ctx, begins)

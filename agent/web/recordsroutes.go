@@ -36,6 +36,22 @@ func (o ControlOptions) read(mux *http.ServeMux) {
 		st, err := o.Records.Story(r.Context(), r.PathValue("id"))
 		reply(w, st, err)
 	})
+	mux.HandleFunc("GET /v1/journal", func(w http.ResponseWriter, r *http.Request) {
+		since, err := time.Parse(time.RFC3339Nano, r.URL.Query().Get("since"))
+		if err != nil {
+			refuse(w, http.StatusBadRequest, err.Error(), "like ?since=2026-07-05T00:00:00Z")
+			return
+		}
+		all, err := o.Records.Journal(r.Context(), since)
+		if all == nil {
+			all = []store.Run{}
+		}
+		reply(w, all, err)
+	})
+	mux.HandleFunc("GET /v1/explain", func(w http.ResponseWriter, r *http.Request) {
+		e, err := o.Explain(r.Context(), r.URL.Query().Get("name"))
+		reply(w, e, err)
+	})
 	mux.HandleFunc("GET /v1/outbox", func(w http.ResponseWriter, r *http.Request) {
 		all, err := o.Records.Outbox(r.Context(), r.URL.Query().Get("all") == "true")
 		reply(w, all, err)
@@ -86,6 +102,16 @@ func (c *Client) Incidents(ctx context.Context, f store.Filter) (all []health.In
 		q.Set("limit", strconv.Itoa(f.Limit))
 	}
 	return all, c.ask(ctx, http.MethodGet, "/v1/incidents?"+q.Encode(), nil, &all)
+}
+
+// Journal gives what is recorded from the latest beginning at or before since.
+func (c *Client) Journal(ctx context.Context, since time.Time) (all []store.Run, err error) {
+	return all, c.ask(ctx, http.MethodGet, "/v1/journal?since="+url.QueryEscape(since.Format(time.RFC3339Nano)), nil, &all)
+}
+
+// Explain says why a container is judged as it is.
+func (c *Client) Explain(ctx context.Context, name string) (e health.Explanation, err error) {
+	return e, c.ask(ctx, http.MethodGet, "/v1/explain?name="+url.QueryEscape(name), nil, &e)
 }
 
 // Story gives the one incident whose id begins so.

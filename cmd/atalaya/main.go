@@ -94,7 +94,7 @@ func root(o *options) *cobra.Command {
 	cmd.PersistentFlags().StringVarP(&o.output, "output", "o", "table", "how to print: table or json")
 	complete(cmd, "output", "table", "json")
 	cmd.AddCommand(runCommand(o), checkCommand(o), doctorCommand(o), statusCommand(o), wantCommand(o), unwantCommand(o), holdCommand(o), releaseCommand(o),
-		incidentsCommand(o), evidenceCommand(o), outboxCommand(o), configCommand(o), versionCommand(o))
+		explainCommand(o), incidentsCommand(o), simulateCommand(o), evidenceCommand(o), outboxCommand(o), configCommand(o), versionCommand(o))
 	return cmd
 }
 

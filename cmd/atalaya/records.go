@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"atalaya/agent/evidence"
 	"atalaya/agent/health"
@@ -14,6 +15,7 @@ import (
 type records interface {
 	Incidents(ctx context.Context, f store.Filter) ([]health.Incident, error)
 	Story(ctx context.Context, begins string) (web.Story, error)
+	Journal(ctx context.Context, since time.Time) ([]store.Run, error)
 	Outbox(ctx context.Context, all bool) ([]web.Alert, error)
 	Bundles(ctx context.Context, begins string) ([]evidence.Sealed, error)
 	Bundle(ctx context.Context, file string) ([]byte, error)

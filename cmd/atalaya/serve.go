@@ -25,7 +25,7 @@ func (p *parts) listen() error {
 		return fmt.Errorf("register the metrics of the view: %w", err)
 	}
 	control, err := web.ListenControl(web.ControlOptions{Path: p.config.Control.Socket, Group: p.config.Control.Group,
-		View: p.agent.View, Order: p.order, Retry: p.retry, Drop: p.drop, Log: p.log,
+		View: p.agent.View, Order: p.order, Retry: p.retry, Drop: p.drop, Log: p.log, Explain: p.explain,
 		Records: web.Records{Store: p.store, Evidence: p.config.Evidence.Dir}})
 	if err != nil {
 		return err
