@@ -59,6 +59,9 @@ func (t *turn) ail() {
 
 // hostwide judges, at the end of a turn, whether many containers fail together, and tells of it once.
 func (t *turn) hostwide() {
+	if e := t.survey.Event(); e != nil && len(e.Faults) > 0 { // what no longer holds keeps nobody waiting
+		t.strained()
+	}
 	for _, turned := range t.survey.Judge(t.at) {
 		t.toldHost(turned)
 		if turned.Kind == health.DoResolve { // whoever still fails is told by itself from here on

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"atalaya/agent"
 	"atalaya/agent/health"
 	"atalaya/cmd/atalaya-lab/rig"
@@ -127,7 +129,12 @@ func TestHalfCreated(t *testing.T) {
 	r.lists() // a folder without a config
 	l.Add("half")
 	partial := filepath.Join(dir, "partial") // as lxc-create marks what it is at
-	if err := os.WriteFile(partial, nil, 0o644); err != nil {
+	made, err := os.Create(partial)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer made.Close()
+	if err := unix.FcntlFlock(made.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}); err != nil {
 		t.Fatal(err)
 	}
 	r.until("it is seen being created", func(v health.View) bool { return of(v, "lxc/half").State == health.Busy })

@@ -32,6 +32,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(thawEnv); dir != "" {
 		os.Exit(thawLater(dir))
 	}
+	// Many agents share this process; one of its own finds a processor free when the kernel tells it that somebody stops a
+	// container.
+	runtime.GOMAXPROCS(4 * runtime.NumCPU())
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
 		_ = flag.Set("test.parallel", "8") // the tests wait for containers, not for the processor

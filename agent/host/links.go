@@ -49,10 +49,13 @@ func newLinks(log *slog.Logger, m *metrics, changed func()) *links {
 // missing says which of these are not there or down.
 func (l *links) missing(names []string) []string {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.live {
-		l.reread()
+	if !l.live { // then this is how a change is learned, by whoever asks first
+		before := l.faults()
+		if l.reread(); !maps.Equal(before, l.faults()) {
+			defer l.changed()
+		}
 	}
+	defer l.mu.Unlock()
 	if !l.read {
 		return nil
 	}

@@ -7,9 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// lockPatience is how long the end of a predecessor is waited for.
+const lockPatience = time.Second
 
 // lockDir takes the exclusive lock of a state folder and writes our pid into it. The kernel drops the lock when the
 // process ends, however it ends, so a file that was left behind locks nobody out. The file is never removed: two agents
@@ -20,7 +24,12 @@ func lockDir(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock the state folder: %w", err)
 	}
+	// A command that a killed agent was just starting holds the lock until it has become another program.
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	for end := time.Now().Add(lockPatience); errors.Is(err, unix.EWOULDBLOCK) && time.Now().Before(end); {
+		time.Sleep(20 * time.Millisecond)
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		holder := readPID(f)
 		f.Close()
