@@ -183,7 +183,7 @@ func (j *journal) observe(o sensed, m mark, changed bool) {
 			first = r.First.Add(1)
 		}
 	}
-	o.record.Marks = []mark{m}
+	o.Marks = []mark{m}
 	j.runs[k] = &going{store.Run{Ref: o.ref, Sensor: o.sensor, Outcome: o.outcome, First: first, Last: m.At, Count: 1, Period: o.period, Detail: o.detail}, o.record, true}
 }
 

@@ -231,7 +231,7 @@ func (t *turn) ordered(g *guest, before health.State, acts []health.Action) (dee
 func deedOf(act health.Action, told bool) Deed {
 	d := Deed{Kind: act.Kind, Attempt: act.Attempt, Hard: act.Hard, Case: act.Case, Reason: act.Reason, Told: told}
 	if act.Incident != nil {
-		d.Opened, d.About = act.Incident.Opened, string(act.Incident.Kind)
+		d.Opened, d.About = act.Incident.Opened, act.Incident.Kind
 	}
 	return d
 }

@@ -157,7 +157,7 @@ func (r *replay) turn(at time.Time, facts []*fact) {
 		r.world(f.ref).undone(t, f)
 	}
 	r.pace(t, facts)
-	r.out.note(r, t, facts)
+	r.out.note(t, facts)
 }
 
 // keep is the commit.

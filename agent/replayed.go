@@ -88,18 +88,6 @@ type Assumption struct {
 	Containers []health.Ref `json:"containers"`
 }
 
-// A ledger is the deeds of one side.
-type ledger struct {
-	deeds []booked
-	open  map[string]time.Time // incidents that were open when counting began, since when
-}
-
-type booked struct {
-	at time.Time
-	placed
-	why string
-}
-
 func newReplayed(t *tape, o ReplayOptions) *Replayed {
 	out := &Replayed{From: t.begin, Since: o.Since, Until: t.end, o: o, tape: t, assumed: map[string]map[health.Ref]int{}, names: map[health.Ref]string{},
 		probes: map[health.Ref]map[string]health.ProbePolicy{}, watching: map[health.Ref]bool{}}
@@ -119,7 +107,7 @@ func (r *Replayed) assume(what string, ref health.Ref) {
 }
 
 // note takes down what one turn came to.
-func (r *Replayed) note(p *replay, t *turn, facts []*fact) {
+func (r *Replayed) note(t *turn, facts []*fact) {
 	for _, f := range facts {
 		g := t.guests[f.ref]
 		if g != nil {
@@ -176,67 +164,6 @@ func (r *replay) finish() Replayed {
 	out.pair()
 	out.say()
 	return *out
-}
-
-// tally counts what falls into the time that counts, by container.
-func (l *ledger) tally(since, until time.Time) map[health.Ref]Tally {
-	type incident struct {
-		ref      health.Ref
-		from, to time.Time
-		about    string
-	}
-	open := map[string]*incident{}
-	out := map[health.Ref]Tally{}
-	tried := map[string]bool{}
-	for _, b := range l.deeds {
-		c := out[b.ref]
-		counts := !b.at.Before(since)
-		switch b.Kind {
-		case health.DoStart, health.DoRestart:
-			id := fmt.Sprint(b.ref, b.Case, b.Attempt)
-			if counts && !tried[id] {
-				c.Attempts++
-				if b.Kind == health.DoStart {
-					c.Starts++
-				} else {
-					c.Restarts++
-				}
-			}
-			tried[id] = true
-		case health.DoOpen:
-			if open[b.Case] == nil {
-				open[b.Case] = &incident{b.ref, b.Opened, until, b.About}
-				if counts {
-					c.Incidents++
-				}
-			}
-		case health.DoResolve:
-			if open[b.Case] == nil {
-				open[b.Case] = &incident{b.ref, b.Opened, until, b.About}
-			}
-			open[b.Case].to = b.at
-		}
-		if counts && b.Told {
-			c.Alerts++
-		}
-		if c != (Tally{}) {
-			out[b.ref] = c
-		}
-	}
-	for _, in := range open {
-		if in.ref == (health.Ref{}) || in.about != "" { // its containers are counted
-			continue
-		}
-		if in.from.Before(since) {
-			in.from = since
-		}
-		if in.to.After(in.from) {
-			c := out[in.ref]
-			c.Down += in.to.Sub(in.from)
-			out[in.ref] = c
-		}
-	}
-	return out
 }
 
 // pair finds what was done on both sides, and what on one alone.
