@@ -4,6 +4,7 @@
 GO        ?= go
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 FUZZTIME  ?= 20s
+FUZZSHORT ?= 3000x
 BENCHARGS ?=
 
 LINT_VERSION := 2.15.0
@@ -36,6 +37,17 @@ test: ## run every test, those on real containers too (root or sudo; as a user t
 	$(GO) test -race -p 1 -timeout 15m $$($(GO) list ./... | grep -v '/cmd/atalaya-lab')
 	$(GO) test -p 1 -timeout 15m ./cmd/atalaya-lab/...
 	$(GO) test -v -run '^TestStepProperties$$' ./agent/health -rapid.checks 10000
+	@$(MAKE) --no-print-directory parsers FUZZTIME=$(FUZZSHORT)
+
+.PHONY: parsers
+parsers:
+	@for pkg in ./agent/engine ./agent/diagnose; do \
+		bin=$$(mktemp -d) && $(GO) test -c -fuzz Fuzz -o $$bin/fuzz.test $$pkg && \
+		for f in $$($$bin/fuzz.test -test.list '^Fuzz'); do \
+			(cd $$pkg && $$bin/fuzz.test -test.run '^$$' -test.fuzz "^$$f\$$" -test.fuzztime $(FUZZTIME) -test.fuzzcachedir $$bin/cache >$$bin/log 2>&1) || { cat $$bin/log; exit 1; }; \
+			echo "ok  	$$pkg $$f for $(FUZZTIME)"; \
+		done; rm -rf $$bin; \
+	done
 
 bench: build ## measure the agent beside the floor program, on 50 and 200 containers (root or sudo)
 	@$(PACKAGES) bench

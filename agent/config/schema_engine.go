@@ -15,7 +15,7 @@ func engineKeys() []key {
 		return key{name: name, kind: text, check: oneLine, doc: doc}
 	}
 	return []key{
-		{name: "engine", kind: choice, required: true, of: engine.Names(), doc: "The engine: lxc, or custom for one that is described here."},
+		{name: "engine", kind: choice, required: true, of: engine.Names(), doc: "The engine; custom is one that is described here."},
 		{name: "name", kind: text, check: word, doc: "What this instance is called. One per engine may have no name."},
 		{name: "path", kind: text, check: absolute, only: []string{"lxc", "lxd", "incus"}, doc: "lxc: the lxcpath; absent: the one of lxc.conf, /var/lib/lxc. lxd, incus: the folder of the daemon; absent: its own, such as /var/lib/lxd."},
 		{name: "uri", kind: text, check: engine.CheckURI, only: []string{"libvirt"}, doc: "The connection, such as qemu:///system or lxc:///. Absent: qemu:///system."},

@@ -345,6 +345,13 @@ func (b *bench) knowsVerbs(t *testing.T) {
 	if a := b.i.Do(context.Background(), health.VerbKill, "a/../web1", 0); a.Err == "" || a.Transcript.PID != 0 {
 		t.Errorf("a path was killed: %+v", a)
 	}
+	if b.option == "" { // no container can be called so: it must not come as far as a command line
+		for _, id := range []string{"--help", "-k"} {
+			if a := b.i.Do(context.Background(), health.VerbStart, id, 0); a.Err == "" || a.Transcript.PID != 0 {
+				t.Errorf("%q reached the tool: %+v", id, a)
+			}
+		}
+	}
 }
 
 func list(t testing.TB, i *engine.Instance, live ...health.Ref) engine.Listing {

@@ -78,7 +78,7 @@ func openCustom(s Spec, r Runner) (*tool, error) {
 	if err := checkStates(u.States); err != nil {
 		return nil, err
 	}
-	t := &tool{verbs: map[health.Verb]verb{}, checkID: checkID, list: c.listAll, look: c.look, defined: func(string) bool { return true }}
+	t := &tool{facts: facts{intent: "autostart, as the list is read", cause: "the last words of the command"}, verbs: map[health.Verb]verb{}, checkID: checkID, list: c.listAll, look: c.look, defined: func(string) bool { return true }}
 	if err := c.orders(t); err != nil {
 		return nil, err
 	}

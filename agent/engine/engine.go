@@ -35,7 +35,7 @@ const maxList = 4 << 20
 
 // A Spec is one installation of an engine, configured or discovered.
 type Spec struct {
-	Engine   string        // "lxc", "custom"
+	Engine   string        // one of Names
 	Instance string        // name of this one among several; empty: the default
 	Path     string        // lxc: the lxcpath; lxd, incus: the daemon's folder; absolute
 	URI      string        // libvirt: the connection, such as "qemu:///system"
@@ -174,9 +174,19 @@ type tool struct {
 	logs        func(id string) []Source                                   // nil: keeps none; what the container itself said last: its console, its output
 	lastBackup  func(ctx context.Context, id string) (Backup, error)       // nil: cannot be known; the zero Backup: there is none
 	version     []string                                                   // command line that prints the tool's version
-	blind       []string                                                   // what cannot be known through this tool, a sentence each
+	facts       facts
+	blind       []string // what cannot be known through this tool, a sentence each
 	units       []string
 	autostarter string
+}
+
+// facts say where an engine tells what a judgement needs, a few words each; empty: it does not tell.
+type facts struct {
+	intent     string // whether a container should be running
+	stopped    string // who stopped it, or that somebody did
+	lock       string // which operation holds it
+	cause      string // why a start failed
+	supervisor string // who else starts it
 }
 
 // A verb is how a tool is told to do one thing.

@@ -23,6 +23,7 @@ type Examination struct {
 	Running    int              `json:"running"`
 	Events     bool             `json:"events"` // the tool has an event stream that is followed
 	Can        []string         `json:"can"`    // what it can be told and asked, in the words of the verbs
+	Tells      []Told           `json:"tells"`  // where it tells what a judgement needs
 	Blind      []string         `json:"blind"`  // what cannot be known here, a sentence each
 	Findings   []health.Finding `json:"findings"`
 }
@@ -32,7 +33,7 @@ const versionWithin = 10 * time.Second
 
 // Examine looks at the instance once, by its list and its tool's version: two processes. It changes nothing.
 func (i *Instance) Examine(ctx context.Context) Examination {
-	x := Examination{Engine: i.spec.Engine, Instance: i.spec.Instance, Where: i.Where(), Events: i.HasEvents(), Can: i.abilities(), Blind: append([]string{}, i.tool.blind...)}
+	x := Examination{Engine: i.spec.Engine, Instance: i.spec.Instance, Where: i.Where(), Events: i.HasEvents(), Can: i.abilities(), Tells: i.Tells(), Blind: append([]string{}, i.tool.blind...)}
 	x.Findings = append(x.Findings, i.examineBinary(&x), i.examineVersion(ctx, &x))
 	began := time.Now()
 	l, err := i.List(ctx, nil)
@@ -53,6 +54,18 @@ func (i *Instance) Examine(ctx context.Context) Examination {
 	}
 	x.Findings = kept
 	return x
+}
+
+// A Told is one thing that a judgement needs, and where the engine tells it; empty: it does not.
+type Told struct {
+	Fact  string `json:"fact"`
+	Where string `json:"where"`
+}
+
+// Tells gives where the engine tells what, always the same facts in the same order.
+func (i *Instance) Tells() []Told {
+	f := i.tool.facts
+	return []Told{{"intent", f.intent}, {"who stopped it", f.stopped}, {"lock", f.lock}, {"cause of a failed start", f.cause}, {"other supervisor", f.supervisor}}
 }
 
 // abilities are what the instance declares.
@@ -185,7 +198,7 @@ func (i *Instance) examineWays(l Listing, listed bool) []health.Finding {
 // Unopened is the examination of what cannot even be opened.
 func Unopened(s Spec, err error) Examination {
 	where := (&Instance{spec: s}).Where()
-	return Examination{Engine: s.Engine, Instance: s.Instance, Where: where, Can: []string{}, Blind: []string{}, Findings: []health.Finding{{
+	return Examination{Engine: s.Engine, Instance: s.Instance, Where: where, Can: []string{}, Tells: []Told{}, Blind: []string{}, Findings: []health.Finding{{
 		Check: "configuration", Grade: health.GradeStop, What: err.Error(), Why: "the agent does not start with it", Do: "correct it under engines: in the configuration"}}}
 }
 

@@ -53,6 +53,7 @@ func openLibvirt(s Spec, r Runner) (*tool, error) {
 	l := &libvirt{base: base{spec: s, run: r}, uri: s.URI, driver: driver, local: local && !s.far(), known: map[string]*virtDomain{}, slow: map[string]*virtSilence{}}
 	l.tables = driver == "lxc" // samples/real-libvirt-lxc-states.txt: "not supported by the connection driver"
 	t := &tool{
+		facts: facts{intent: "autostart", stopped: "the reason of the state (destroyed, shutdown); of a VM its log", lock: "its job (domjobinfo), managed save", cause: "the innermost words of virsh and of the driver; of a VM its log", supervisor: "metadata of OpenStack Nova and its like; transient domains"},
 		verbs: map[health.Verb]verb{
 			health.VerbStart: {argv: l.command("start"), limit: 2 * time.Minute, slack: 10 * time.Second, read: readVirtAnswer},
 			// It only hands the wish on, rc 0, whether it is heard or not.

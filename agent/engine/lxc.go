@@ -56,6 +56,7 @@ func openLXC(s Spec, r Runner) (*tool, error) {
 	l.real = realPath(l.path)
 	l.main = l.real == realPath(def)
 	t := &tool{
+		facts: facts{intent: "lxc.start.auto", stopped: "", lock: "the lock file of LXC, with its holder; \"partial\" of a creation", cause: "a log of each start (--logfile), its first error", supervisor: ""},
 		verbs: map[health.Verb]verb{
 			health.VerbStart: {argv: l.start, limit: 2 * time.Minute, log: true, read: readLXCAnswer},
 			// A graceful stop that fails must not end in a kill that nobody ordered: the core orders it, or does not.

@@ -41,6 +41,7 @@ func openLXCFar(s Spec, r Runner) (*tool, error) {
 	}
 	answer := func(t hostexec.Transcript, _ []byte) Answer { return readLXCAnswer(t, t.Stderr) }
 	return &tool{
+		facts: facts{intent: "lxc.start.auto", stopped: "", lock: "", cause: "a log of each start (--logfile), its first error", supervisor: ""},
 		verbs: map[health.Verb]verb{
 			health.VerbStart: {argv: logged(near.start), limit: 2 * time.Minute, read: answer},
 			health.VerbStop: {argv: logged(near.stop), limit: time.Minute, slack: 10 * time.Second,

@@ -104,6 +104,7 @@ func lxdTool(s Spec, r Runner, d lxdDialect) (*tool, error) {
 	}
 	l := newLXD(s, r, d)
 	t := &tool{
+		facts: facts{intent: "boot.autostart, and what ran before", stopped: "the requestor of its events, its list of operations", lock: "its operations, with their age", cause: "the innermost words of lxc, and lxc info --show-log", supervisor: "boot.autorestart, evacuation of a cluster member"},
 		verbs: l.verbs(), checkID: checkLXDID, list: l.list, look: l.look, defined: l.defined, exec: l.exec,
 		meaning: l.meaning, evidence: l.evidence, logs: l.console, files: ociFiles(d.tool), hint: l.hint, events: l.events,
 		version: l.argv(d.tool, "--version"), units: d.units,

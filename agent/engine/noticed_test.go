@@ -104,6 +104,9 @@ func (b *bench) noticed(t *testing.T, init health.Process) {
 		select {
 		case e := <-s.Events():
 			took("kernel ("+s.Sensor()+")", e.At)
+			if late := e.At.Sub(killed); late > 5*time.Second { // milliseconds where nothing else runs
+				t.Errorf("the kernel told of it after %s", late)
+			}
 		case <-time.After(10 * time.Second):
 			t.Errorf("the kernel, by %s, does not tell that %+v ended", s.Sensor(), init)
 		}

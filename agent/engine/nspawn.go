@@ -70,6 +70,7 @@ func openNspawn(s Spec, r Runner) (*tool, error) {
 	}
 	n := &nspawn{base: base{spec: s, run: r}, known: map[string]*nspawnEntry{}}
 	return &tool{
+		facts: facts{intent: "whether the unit is enabled", stopped: "the journal of the unit", lock: "a job of systemd", cause: "the unit's result and the journal of the attempt", supervisor: "Restart= of the unit, until it has given up"},
 		verbs: n.verbs(), checkID: checkNspawnID, list: n.list, look: n.look, defined: n.defined, exec: n.exec,
 		meaning: n.meaning, files: nspawnFiles(), evidence: n.evidence, events: n.events,
 		logs: n.logs, place: n.place,

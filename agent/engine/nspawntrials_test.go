@@ -28,7 +28,7 @@ func nspawnTrials() stager {
 		failsToStart:  by(h.failsToStart, h.isRepaired),
 		startLies:     by(h.startLies),
 		locked:        by(h.locked),
-		staleLock:     {never: lxdNoStaleLock},
+		staleLock:     {never: "Its jobs live in systemd, and end with it; the kernel drops the lock of an image with the process that held it."},
 		daemonStopped: by(h.daemonStopped),
 		daemonHung:    by(h.daemonHung),
 		daemonAnew:    by(h.daemonAnew),

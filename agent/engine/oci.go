@@ -96,6 +96,7 @@ func (o *oci) tool() *tool {
 		return strconv.Itoa(max(1, int(math.Ceil(c.limit.Seconds()))))
 	}
 	return &tool{
+		facts: facts{intent: "the restart policy", stopped: "the record of a stop (HasBeenManuallyStopped, StoppedByUser), events", lock: "removing, and podman's lock", cause: "State.Error and the innermost words of the runtime", supervisor: "the restart policy; labels of Kubernetes, Swarm, Nomad, systemd"},
 		verbs: map[health.Verb]verb{
 			health.VerbStart: {limit: 2 * time.Minute, slack: 10 * time.Second, read: o.readStart,
 				argv: func(c call) ([]string, error) { return o.argv(o.name, "start", "--", c.id), nil }},

@@ -30,7 +30,7 @@ func (o *oci) sighting(id string, e *ociEntry, now time.Time) health.Sighting {
 	s := health.Sighting{
 		Ref: o.ref(id), Name: strings.TrimPrefix(tidy(string(in.Name)), "/"), Mark: string(in.Created),
 		State: in.state(), Detail: tidy(string(in.Status)), Init: e.init, Autostart: in.autostart(), Config: in.Config,
-		Addrs: in.addrs(), At: now,
+		Addrs: in.addrs(), Tags: in.tags(), At: now,
 	}
 	if s.Name == "" {
 		s.Name = id[:12]
@@ -48,6 +48,26 @@ func (o *oci) sighting(id string, e *ociEntry, now time.Time) health.Sighting {
 	s.Supervisor = o.supervisor(e, s, stale, now)
 	s.Elsewhere = ociElsewhere(e.in)
 	return s
+}
+
+// maxTags bounds how many labels of a container are taken for its tags.
+const maxTags = 64
+
+// tags are the labels, "key=value" each, or the key alone where the value is empty; sorted. Whoever makes the container may
+// set them.
+func (in ociInspect) tags() []string {
+	var out []string
+	for _, k := range sortedKeys(in.Labels) {
+		if len(out) == maxTags {
+			break
+		}
+		tag := tidy(k)
+		if v := tidy(in.Labels[k]); v != "" {
+			tag += "=" + v
+		}
+		out = append(out, tag)
+	}
+	return out
 }
 
 // hold holds the engine's word against the kernel's. stale tells that the engine believes in a life that has ended and

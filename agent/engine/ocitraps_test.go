@@ -2,8 +2,6 @@ package engine_test
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -32,7 +30,6 @@ func TestOCI(t *testing.T) {
 				t.Run("another storage", func(t *testing.T) { podmanStorage(h, t) })
 			} else {
 				t.Run("shim killed", func(t *testing.T) { dockerShimKilled(h, t) })
-				t.Run("another client", func(t *testing.T) { dockerNewClient(h, t) })
 				t.Run("another daemon", func(t *testing.T) { dockerSecond(h, t) })
 			}
 		})
@@ -162,33 +159,6 @@ func ociFollow(t *testing.T, r *rig.OCI, i *engine.Instance) func(id string) {
 		if !wait(id, 10*time.Second) {
 			t.Errorf("no event of %q", id)
 		}
-	}
-}
-
-// Another docker client in front of an old daemon, as there is one on many hosts.
-func dockerNewClient(h ociHost, t *testing.T) {
-	const client = "/usr/local/bin/docker"
-	if _, err := os.Stat(client); err != nil {
-		t.Log("no other client on this machine: the one of docker.io is tested by all other tests")
-		return
-	}
-	r, _, _ := h.on(t)
-	s := ociSpecOf(r, "docker")
-	s.Bin = filepath.Dir(client)
-	i, _ := ociOpenSpec(t, s)
-	r.Make("web")
-	r.Start("web")
-	id := r.ID("web")
-	if s := find(t, list(t, i), id); s.State != health.Running || s.Init.PID != r.InitPID("web") || len(s.Addrs) != 1 {
-		t.Errorf("%+v", s)
-	}
-	if a := i.Do(context.Background(), health.VerbRestart, id, 5*time.Second); a.Err != "" {
-		t.Errorf("%+v", a)
-	}
-	awaitState(t, i, id, health.Running)
-	r.Remove("web")
-	if s := look(t, i, id); s.State != health.Removed {
-		t.Errorf("%+v", s)
 	}
 }
 

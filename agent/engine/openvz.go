@@ -36,6 +36,7 @@ func openOpenVZ(s Spec, r Runner) (*tool, error) {
 	o := openvz{newVZHost(s, r, "/var/lib/vzctl/vepid/$VEID")} // upstream kernels: kolyshkin/vzctl src/lib/hooks_ct.c
 	read := readVZAnswer(vzCodes())
 	return &tool{
+		facts: facts{intent: "ONBOOT, DISABLED", stopped: "vzctl.log", lock: "the lock file, with holder, action and age", cause: "the exit code and the words of vzctl", supervisor: ""},
 		verbs: map[health.Verb]verb{
 			// Leftover snapshots are merged first, for minutes (kb.plesk.com/en/122262).
 			health.VerbStart: {argv: o.command(false, "start"), limit: 5 * time.Minute, slack: 10 * time.Second, read: o.read(read)},

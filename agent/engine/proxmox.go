@@ -61,6 +61,7 @@ func openProxmox(s Spec, r Runner) (*tool, error) {
 		blind = append(blind, "Over ssh a list repeats what pvestatd last told, 10 s ago or, while it hangs, up to five minutes: only a look is fresh.")
 	}
 	return &tool{
+		facts: facts{intent: "onboot, template", stopped: "the list of tasks: who and when", lock: "the lock in the definition, and the task at work", cause: "the first line of the task that names one", supervisor: "hastate of Proxmox HA"},
 		verbs: map[health.Verb]verb{
 			// A VM with much memory or a disk far away takes minutes; activating storage has no limit of its own.
 			health.VerbStart: {argv: p.start, before: p.started, limit: 5 * time.Minute, slack: 10 * time.Second, read: readPVEAnswer},

@@ -158,6 +158,7 @@ func TestEachEngineIsTried(t *testing.T) {
 func TestTables(t *testing.T) {
 	keepTable(t, "trials", trialsTable())
 	keepTable(t, "verbs", verbsTable(t))
+	keepTable(t, "facts", factsTable(t))
 }
 
 func keepTable(t *testing.T, name, table string) {
@@ -212,6 +213,30 @@ func verbsTable(t *testing.T) string {
 			rows.WriteString(map[bool]string{true: " ✓ |", false: " |"}[has])
 		}
 		rows.WriteString("\n")
+	}
+	return rows.String()
+}
+
+// factsTable is where each engine tells what.
+func factsTable(t *testing.T) string {
+	var rows strings.Builder
+	for n, name := range engine.Names() {
+		if name == "custom" {
+			continue // as configured
+		}
+		i, err := engine.Open(engine.Spec{Engine: name, RunDir: t.TempDir()}, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		head, row := "| |", "| "+name+" |"
+		for _, f := range i.Tells() {
+			head += " " + f.Fact + " |"
+			row += " " + f.Where + " |"
+		}
+		if n == 1 {
+			rows.WriteString(head + "\n|---|" + strings.Repeat("---|", len(i.Tells())) + "\n")
+		}
+		rows.WriteString(row + "\n")
 	}
 	return rows.String()
 }

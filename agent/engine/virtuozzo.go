@@ -61,6 +61,7 @@ func openVirtuozzo(s Spec, r Runner) (*tool, error) {
 		blind = append(blind, "Locks, the mark .running and the vendor's HA (shaman) are not seen: what they forbid, vzctl itself must refuse.")
 	}
 	return &tool{
+		facts: facts{intent: "ONBOOT, autostart of a VM", stopped: "the mark .running, vzctl.log", lock: "the lock file and its second line; transitional states", cause: "the words of prlctl, the exit code of vzctl", supervisor: "shaman, another node of the cluster"},
 		verbs: map[health.Verb]verb{
 			health.VerbStart: {argv: v.either("start"), limit: 5 * time.Minute, slack: 10 * time.Second, read: read},
 			// The dispatcher shuts down for 120 s (OpenVZ/prlctl src/PrlVm.cpp VM_SHUTDOWN_TIMEOUT), vzctl below it as long.

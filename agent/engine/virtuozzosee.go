@@ -38,7 +38,6 @@ func (v *virtuozzo) sighting(r prlRow, files vz7Files, read func(string) (health
 		s.Addrs = vzAddrs(r.IP)
 	}
 	s.Supervisor = v.supervisor(r, s.State, files.global)
-	s.Elsewhere = s.Supervisor != ""
 	s.Elsewhere = s.Supervisor != "" // either may have it on another node by now
 	if r.Type == "VM" || v.far() {
 		v.known.Lock()

@@ -87,7 +87,7 @@ func (h *vzHost) ownPath(id string) string {
 	if dir == "" {
 		dir = runDir
 	}
-	return filepath.Join(dir, h.spec.Engine+"-own-"+id)
+	return filepath.Join(dir, strings.Join([]string{h.spec.Engine, h.spec.Instance, "own", id}, "-")) // two hosts may have the same number
 }
 
 // keepEnded remembers it, here and in the file. The caller holds mu.

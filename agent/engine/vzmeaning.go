@@ -64,13 +64,23 @@ func vzMeaning(argv []string, name func(string) string) (string, health.Verb, bo
 	case "vzmigrate", "pmigrate": // vzmigrate [options] HOST CTID…
 		verb, target = health.VerbMove, words[len(words)-1]
 	case "vzdump": // suspends or stops what it saves
-		verb, target = health.VerbSnapshot, words[len(words)-1]
+		verb, target = health.VerbSnapshot, firstNumber(words)
 	}
 	if verb == "" || target == "" {
 		return "", "", false
 	}
 	id := name(strings.TrimSuffix(target, ":"))
 	return id, verb, id != ""
+}
+
+// firstNumber gives the first word that is a number: vzdump takes containers by number, before and after its options.
+func firstNumber(words []string) string {
+	for _, w := range words {
+		if strings.Trim(w, "0123456789") == "" {
+			return w
+		}
+	}
+	return ""
 }
 
 // plainWords are the words of a command line that are no options. Options of these tools that take a value stand behind the

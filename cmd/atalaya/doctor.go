@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -116,6 +117,11 @@ func (d diagnosis) print(s screen, all bool) {
 		fmt.Fprintf(s.out, "\n%s  %s\n", s.paint(bold, clean(name)), strings.Join(facts, ", "))
 		if len(e.Can) > 0 {
 			fmt.Fprintf(s.out, "  can: %s\n", strings.Join(e.Can, ", "))
+		}
+		if all {
+			for _, f := range e.Tells {
+				fmt.Fprintf(s.out, "  %s: %s\n", f.Fact, cmp.Or(clean(f.Where), "it does not tell"))
+			}
 		}
 		printFindings(s, e.Findings, all)
 		for _, b := range e.Blind {
