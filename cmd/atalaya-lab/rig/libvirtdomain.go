@@ -156,7 +156,8 @@ func (v *Libvirt) containerXML(name string, o LibvirtOptions) string {
 	for _, a := range o.Args {
 		init += "<initarg>" + a + "</initarg>"
 	}
-	return fmt.Sprintf("<domain type='lxc'><name>%s</name><memory unit='MiB'>32</memory><vcpu>1</vcpu>"+
+	// Without privnet a container that has no card lives in this host's network, where its init would take eth0 for its own.
+	return fmt.Sprintf("<domain type='lxc'><name>%s</name><memory unit='MiB'>32</memory><vcpu>1</vcpu><features><privnet/></features>"+
 		"<os><type>exe</type>%s<initenv name='IP'>%s</initenv></os>"+
 		"<on_poweroff>destroy</on_poweroff><on_reboot>restart</on_reboot><on_crash>destroy</on_crash>%s"+
 		"<devices><emulator>/usr/lib/libvirt/libvirt_lxc</emulator><filesystem type='mount'><source dir='%s'/><target dir='/'/></filesystem>"+
