@@ -36,7 +36,7 @@ test: ## run every test, those on real containers too (root or sudo; as a user t
 	$(GO) vet ./...
 	$(GO) test -race -p 1 -timeout 15m $$($(GO) list ./... | grep -v '/cmd/atalaya-lab')
 	$(GO) test -p 1 -timeout 15m ./cmd/atalaya-lab/...
-	$(GO) test -v -run '^TestStepProperties$$' ./agent/health -rapid.checks 10000
+	$(GO) test -v -run '^TestStepProperties$$' ./agent/health -rapid.checks 10000 -rapid.seed 20261125
 	@$(MAKE) --no-print-directory parsers FUZZTIME=$(FUZZSHORT)
 
 .PHONY: parsers

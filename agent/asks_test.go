@@ -155,7 +155,7 @@ func (r *running) tried(incident string) (all []health.Tried) {
 	return all
 }
 
-// ofHost waits until exactly these kinds of alerts were queued about the host itself, notices apart, in this order.
+// ofHost waits until exactly these kinds of alerts were queued about the host itself, notices and updates apart, in this order.
 func (r *running) ofHost(kinds ...health.AlertKind) (all []store.Delivery) {
 	r.t.Helper()
 	r.until(fmt.Sprintf("the host's alerts are %v", kinds), func(health.View) bool {
@@ -164,7 +164,7 @@ func (r *running) ofHost(kinds ...health.AlertKind) (all []store.Delivery) {
 			r.t.Fatal(err)
 		}
 		all = slices.DeleteFunc(queued, func(d store.Delivery) bool {
-			return d.Alert.Container != nil || d.Alert.Kind == health.AlertNotice
+			return d.Alert.Container != nil || d.Alert.Kind == health.AlertNotice || d.Alert.Kind == health.AlertUpdate
 		})
 		return kindsOf(all) == fmt.Sprint(kinds)
 	})

@@ -158,6 +158,7 @@ func (m *machine) maybeMany() bool {
 	c := m.s.Case
 	pp := m.p.Probes[c.Probe]
 	if due := c.Since.Add(pp.Every); pp.FailAfter == 1 && c.Tried == 0 && m.at.Before(due) {
+		c.Begun = due // nobody is told before it is known whose trouble it is
 		m.wait(due, "one failure is enough: one period is waited for, to see whether others fail as well")
 		return true
 	}

@@ -218,7 +218,7 @@ func (w *world) step(t *rapid.T, o Observation) {
 	}
 	letOut := before.Incident != nil && before.Incident.Parent != "" && before.Incident.Parent != o.Room.Event ||
 		len(before.Jobs.Waiting) > 0 && before.Jobs.Again.IsZero() // what waits for one thing may wait for another by now
-	if o.Signal != nil && o.Signal.Outcome == Unsure && !letOut && !w.timerDue(before) && !before.Queue && !s.Same(before) && before.Phase != "" {
+	if o.Signal != nil && o.Signal.Outcome == Unsure && !letOut && len(before.Jobs.Waiting) == 0 && before.Jobs.Run == nil && !w.timerDue(before) && !before.Queue && !s.Same(before) && before.Phase != "" {
 		now, _ := json.Marshal(s)
 		t.Fatalf("unsure changed %s to %s\nwas %s\nis  %s", before.Phase, s.Phase, frozen, now)
 	}
@@ -229,6 +229,9 @@ func (w *world) step(t *rapid.T, o Observation) {
 			seen, _ := json.Marshal(o)
 			w.example[k] = fmt.Sprintf("%s\nobserved %s\nnow %s", frozen, seen, s.Why)
 		}
+	}
+	if r := before.Jobs.Run; r != nil && (s.Jobs.Run == nil || s.Jobs.Run.ID != r.ID) && o.Ended == nil { // given up: nobody answered for far longer than it may take
+		w.job = ""
 	}
 	w.s = s
 	w.met["phase "+string(s.Phase)] = true
@@ -339,7 +342,7 @@ func (w *world) attempt(t *rapid.T, before State, a Action, o Observation) {
 		t.Fatalf("%s while what it depends on fails", a.Kind)
 	case a.Kind == DoRestart && len(w.s.Host.Faults) > 0:
 		t.Fatal("restarted while the host lacks what it needs")
-	case a.Kind == DoRestart && w.s.Flap.On:
+	case a.Kind == DoRestart && before.Flap.On: // that this restart makes it flap is seen afterwards
 		t.Fatal("restarted while it flaps")
 	}
 	if !o.Room.Start {
