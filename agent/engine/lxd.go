@@ -143,7 +143,7 @@ func (l *lxd) verbs() map[health.Verb]verb {
 		}
 	}
 	return map[health.Verb]verb{
-		health.VerbStart: {argv: line("start"), after: l.cause, limit: 2 * time.Minute, slack: 10 * time.Second, read: readLXDAnswer},
+		health.VerbStart: {argv: line("start"), before: l.begin, after: l.started, limit: 2 * time.Minute, slack: 10 * time.Second, read: readLXDAnswer},
 		// By its own limit of time it gives up, and does not kill.
 		health.VerbStop:    {argv: asking("stop"), before: l.begin, after: l.end, limit: time.Minute, slack: 30 * time.Second, read: readLXDAnswer},
 		health.VerbKill:    {argv: line("stop", "--force"), before: l.begin, after: l.end, limit: time.Minute, slack: 10 * time.Second, read: readLXDAnswer},

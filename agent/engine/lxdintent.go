@@ -35,6 +35,19 @@ func (l *lxd) end(ctx context.Context, c call, a *Answer) {
 	l.cause(ctx, c, a)
 }
 
+// started ends a start. One that failed the daemon itself undoes, by a stop in the name of whoever asked for it; after one
+// that worked a stop is somebody's.
+func (l *lxd) started(ctx context.Context, c call, a *Answer) {
+	if last, ok := l.ours.last(c.id); ok {
+		until := last.from
+		if a.Err != "" {
+			until = time.Now()
+		}
+		l.ours.endBy(c.id, until)
+	}
+	l.cause(ctx, c, a)
+}
+
 // cause asks for liblxc's log where the daemon's words only say that its helper failed ("Failed to run: /usr/bin/lxd
 // forkstart …: exit status 1").
 func (l *lxd) cause(ctx context.Context, c call, a *Answer) {

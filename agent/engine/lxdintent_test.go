@@ -66,6 +66,15 @@ func TestLXDPurpose(t *testing.T) {
 	if purpose() == "" {
 		t.Error("a minute after we did, somebody stopped it")
 	}
+	for failed, want := range map[string]string{"exit 1": "", "": "instance-stopped by root (unix)"} {
+		l.begin(context.Background(), call{id: "a"})
+		time.Sleep(3 * time.Second) // a start takes its time
+		l.started(context.Background(), call{id: "a"}, &Answer{Err: failed})
+		l.tell("a", "instance-stopped", "root (unix)", time.Now())
+		if purpose() != want {
+			t.Errorf("after a start (%q) the daemon stops it: %q, want %q", failed, purpose(), want)
+		}
+	}
 }
 
 func TestLXDOperations(t *testing.T) {
