@@ -39,6 +39,7 @@ defaults:
   stop_timeout: 30s
   settle: 1s
   budget: {attempts: 1000, delays: [0s]}
+  flapping: {high: 0} # they are killed again and again, on purpose
 channels: [{name: record, kind: file, path: /var/log/atalaya/alerts.jsonl}]
 `
 

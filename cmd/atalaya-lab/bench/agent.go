@@ -49,6 +49,7 @@ func (s setup) config(dir, listen string) string {
 		"evidence: {dir: " + filepath.Join(dir, "evidence") + ", " + s.budget() + "}",
 		"defaults:",
 		"  budget: {attempts: 1000, delays: [0s]}",
+		"  flapping: {high: 0}",
 		"  probes: " + probes,
 	}, "\n") + "\n"
 }
