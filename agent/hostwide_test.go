@@ -152,12 +152,12 @@ func TestOneFailureAndMany(t *testing.T) {
 	})
 }
 
-// On real containers: the bridge of twenty is gone, and one of them has really died. One message tells of it, with the
+// On real containers: the bridge of eight is gone, and one of them has really died. One message tells of it, with the
 // verdict that it is the network; nobody is restarted; the dead one is started when it can be; and one message tells that
 // it is over.
-func TestABridgeOfTwentyContainers(t *testing.T) {
+func TestABridgeOfEightContainers(t *testing.T) {
 	t.Parallel()
-	l := newRig(t, rig.LXCOptions{N: 20})
+	l := newRig(t, rig.LXCOptions{N: 8})
 	p := planFor(t, l)
 	p.Web = true
 	p.Survey.Together.Within = 3 * time.Second
