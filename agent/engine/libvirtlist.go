@@ -211,16 +211,13 @@ func (l *libvirt) stale(d *virtDomain) bool {
 	return fresh || (runs || !l.local) && time.Since(d.asked) > l.spec.Quiet
 }
 
-// questions are what one domain is asked about: its state and reason, addresses, definition, and its monitor. It is
-// not asked for addresses of the source "arp" where this host's own table can be read for less; with a larger one libvirt
-// 9.0 fails besides ("internal error: wrong nlmsg len").
+// questions are what one domain is asked about: its state and reason, addresses, definition, and its monitor. It is not asked
+// for addresses of the source "arp": which MAC has which is read from the host's own table, once for all, and libvirt 9.0
+// fails to read that ("internal error: wrong nlmsg len", on a kernel 6.18).
 func (l *libvirt) questions(uuid string) []string {
-	ask := []string{"domstate --reason " + uuid, "domifaddr --source lease " + uuid, "dumpxml --inactive " + uuid, "echo", "echo"}
+	ask := []string{"domstate --reason " + uuid, "domifaddr --source lease " + uuid, "dumpxml --inactive " + uuid, "echo"}
 	if l.driver != "lxc" { // which has none
 		ask[3] = "domcontrol " + uuid
-	}
-	if !l.local {
-		ask[4] = "domifaddr --source arp " + uuid
 	}
 	return ask
 }
@@ -237,7 +234,7 @@ func (l *libvirt) detail(ctx context.Context, uuids []string) error {
 		if err != nil {
 			return err
 		}
-		near := l.neighbours()
+		near := l.neighbours(ctx)
 		l.mu.Lock()
 		n := len(cmds) / len(chunk)
 		for i, uuid := range chunk {
@@ -297,7 +294,7 @@ func (l *libvirt) digest(d *virtDomain, items []string, near map[string][]health
 		l.notes.add("the definition of %q cannot be read: %v", d.name, err)
 	}
 	d.occupied = strings.HasPrefix(items[3], "occupied")
-	addrs := append(parseVirtAddrs(items[1]), parseVirtAddrs(items[4])...)
+	addrs := parseVirtAddrs(items[1])
 	for _, mac := range d.conf.macs {
 		addrs = append(addrs, near[mac]...)
 	}

@@ -50,7 +50,7 @@ func (l *libvirt) askAbout(ctx context.Context, uuids []string, within time.Dura
 	if err != nil {
 		return err
 	}
-	near, n := l.neighbours(), len(cmds)/len(uuids)
+	near, n := l.neighbours(ctx), len(cmds)/len(uuids)
 	l.mu.Lock()
 	for i, uuid := range uuids {
 		err = errors.Join(err, l.hear(uuid, items[i*n:(i+1)*n], said, near))

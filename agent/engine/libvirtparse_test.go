@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"fmt"
 	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -115,6 +117,24 @@ func TestVirtAddrs(t *testing.T) {
 	if len(got) != 3 || got[0].Prefix.String() != "10.81.77.11/32" || got[1].Prefix.String() != "192.168.122.3/24" || got[2].Iface != "testnet0" || got[2].Prefix.String() != "2001:db8::3/64" {
 		t.Errorf("%+v", got)
 	}
+}
+
+// What "ip -o neigh show" prints of those that answered, of one that did not, and of one that is a router.
+func TestNeighbours(t *testing.T) {
+	got := parseNeighbours([]byte(virtFixture(t, "neigh.txt") + "x dev br0 lladdr 00:16:3e:d5:01:04\n10.0.0.1 dev br0 lladdr\n"))
+	if want := "map[00:16:3e:d5:01:03:[10.213.1.3/32 2001:db8::7/128] 02:fc:00:00:00:05:[192.0.2.1/32]]"; fmt.Sprint(prefixesOf(got)) != want {
+		t.Errorf("%v, want %s", prefixesOf(got), want)
+	}
+}
+
+func prefixesOf(by map[string][]health.Addr) map[string][]netip.Prefix {
+	out := map[string][]netip.Prefix{}
+	for mac, addrs := range by {
+		for _, a := range addrs {
+			out[mac] = append(out[mac], a.Prefix)
+		}
+	}
+	return out
 }
 
 func TestVirtJob(t *testing.T) {
@@ -397,7 +417,7 @@ func FuzzVirtLists(f *testing.F) {
 }
 
 func FuzzVirtAnswers(f *testing.F) {
-	for _, name := range []string{"dominfo-qemu.txt", "network-active.xml", "detail-lxc.txt", "domain-qemu.xml", "addrs.txt", "job.txt", "events.txt", "qemu.log", "start-no-init.stderr", "start-no-memory.stderr"} {
+	for _, name := range []string{"dominfo-qemu.txt", "network-active.xml", "detail-lxc.txt", "domain-qemu.xml", "addrs.txt", "neigh.txt", "job.txt", "events.txt", "qemu.log", "start-no-init.stderr", "start-no-memory.stderr"} {
 		f.Add([]byte(virtFixture(f, name)))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -414,6 +434,7 @@ func FuzzVirtAnswers(f *testing.F) {
 		if state, reason, ok := parseVirtReason(text); ok && (state == "" || strings.Contains(state+reason, "\n")) {
 			t.Errorf("%q %q", state, reason)
 		}
+		parseNeighbours(b)
 		parseVirtJob(text, time.Time{})
 		parseVirtInfo(text)
 		parseVirtNetwork(b)
