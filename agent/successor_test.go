@@ -176,7 +176,11 @@ func TestStoppedWhileNobodyWatched(t *testing.T) {
 	r.alerted("lxc/web2")
 	r.stop()
 
+	began := time.Now()
 	v := p.inProcess(t)
+	stored(t, p.state(), "it has seen web2 running", func(s health.State) bool {
+		return s.Ref.ID == "web2" && !s.Absent && s.Last.After(began)
+	})
 	v.kill()
 	kill9(t, l, "web2")
 	r = p.start(t)

@@ -2,7 +2,6 @@ package health
 
 import (
 	"fmt"
-	"hash/fnv"
 	"time"
 )
 
@@ -26,12 +25,7 @@ type BackupWord struct {
 }
 
 // backupID is that of a run, and of the incident it may become: never that of the container's own case.
-func (m *machine) backupID() string {
-	h := fnv.New32a()
-	fmt.Fprint(h, m.s.Ref, KindBackup)
-	t := m.at.UTC()
-	return fmt.Sprintf("%s-%03d-%08x", t.Format("20060102-150405"), t.Nanosecond()/1e6, h.Sum32())
-}
+func (m *machine) backupID() string { return idAt(m.at, m.s.Ref, KindBackup) }
 
 // backedUp takes in a good backup; id is that of the run that made it, if we did.
 func (m *machine) backedUp(at time.Time, by, id string) {

@@ -32,11 +32,14 @@ func (c *Case) fails() {
 	}
 }
 
-// newID makes the id of a case: its time, for people and for sorting, and a hash of whose it is.
-func (m *machine) newID() string {
+// newID makes the id of a case of this container.
+func (m *machine) newID() string { return idAt(m.at, m.s.Ref) }
+
+// idAt makes the id of an incident: its time, for people and for sorting, and a hash of what it is about.
+func idAt(at time.Time, about ...any) string {
 	h := fnv.New32a()
-	fmt.Fprint(h, m.s.Ref)
-	t := m.at.UTC()
+	fmt.Fprint(h, about...)
+	t := at.UTC()
 	return fmt.Sprintf("%s-%03d-%08x", t.Format("20060102-150405"), t.Nanosecond()/1e6, h.Sum32())
 }
 

@@ -2,7 +2,6 @@ package health
 
 import (
 	"fmt"
-	"hash/fnv"
 	"slices"
 	"strings"
 	"time"
@@ -143,7 +142,7 @@ func (v *Survey) begins(at time.Time) []HostTurn {
 	if e.Reason == "" {
 		e.Reason = fmt.Sprintf("%d of %d containers fail since %s", len(e.Children), v.watched, e.Since.Format("15:04:05"))
 	}
-	e.ID = hostID(at, e.Reason)
+	e.ID = idAt(at, "host", e.Reason)
 	e.Told = len(e.Children)
 	return []HostTurn{{DoOpen, *e, e.Reason}}
 }
@@ -188,11 +187,3 @@ func (v *Survey) lasts() bool {
 }
 
 func compareRefs(a, b Ref) int { return strings.Compare(a.String(), b.String()) }
-
-// hostID makes the id of an event: like that of a container's incident.
-func hostID(at time.Time, reason string) string {
-	h := fnv.New32a()
-	fmt.Fprint(h, "host", reason)
-	t := at.UTC()
-	return fmt.Sprintf("%s-%03d-%08x", t.Format("20060102-150405"), t.Nanosecond()/1e6, h.Sum32())
-}
