@@ -123,7 +123,7 @@ func (t *turn) toldHost(turned health.HostTurn) {
 		}
 	}
 	if kind == health.AlertOpen {
-		v := hostVerdict(t.o.Host.FQDN, e)
+		v := diagnose.JudgeHost(t.o.Host.FQDN, e)
 		al.Verdict, al.Todo = &v, v.Cure
 	}
 	al.Next = t.nextHost(e)
@@ -147,31 +147,6 @@ func (t *turn) toldHost(turned health.HostTurn) {
 		delete(t.seqs, e.ID)
 		t.batch.Meta = meta(t.batch.Meta, "seq/"+e.ID, "")
 	}
-}
-
-// hostVerdict says which layer an event of the host lies in. Where nothing is known to be wrong with the host, what many
-// containers share is to blame, and not each of them; more is not known.
-func hostVerdict(host string, e health.HostEvent) health.Verdict {
-	v := health.Verdict{Layer: diagnose.Undetermined, Confidence: diagnose.Low, RetryHelps: health.Maybe,
-		Sentence: fmt.Sprintf("On host %s %s: what they share is to blame, and not each of them.", host, e.Reason),
-		Disproof: "Causes of their own in the evidence of several of them.",
-		Cure:     "Look at what they share: storage, network, memory of the host, a service that all of them need."}
-	for _, kind := range []struct{ word, layer, cure string }{
-		{"bridge ", diagnose.Network, "Bring the interface up again, and see who took it down: journalctl -u networking -u systemd-networkd -u NetworkManager."},
-		{"file system ", diagnose.Storage, "Make room, or see the kernel's log for errors of the disk: df -h, df -i, dmesg."},
-		{"disks ", diagnose.Storage, "See which disk is slow or failing: iostat -x 1, smartctl -a, dmesg."},
-		{"engine ", diagnose.Engine, "Start the engine's service again, and read its log first: journalctl -u NAME."},
-		{"", diagnose.Host, "Give the host what it lacks, and see who used it up: top, and the vitals in the evidence."},
-	} {
-		if len(e.Faults) > 0 && strings.Contains(e.Faults[0], kind.word) {
-			v.Layer, v.Confidence, v.Cure = kind.layer, diagnose.High, kind.cure
-			v.Sentence = fmt.Sprintf("Host %s cannot do what its containers need: %s.", host, strings.Join(e.Faults, "; "))
-			v.Proof = e.Faults
-			v.Disproof = "The same failures after this is mended."
-			break
-		}
-	}
-	return v
 }
 
 // nextHost says what is done about it.

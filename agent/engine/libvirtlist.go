@@ -265,7 +265,7 @@ func (l *libvirt) askJobs(ctx context.Context, uuids []string, all bool) {
 	if len(ask) == 0 {
 		return
 	}
-	items, _, err := l.batch(ctx, cmds, virtSlowWithin)
+	items, _, err := l.batch(ctx, cmds, slowWithin)
 	if err != nil {
 		return // what was known stays so
 	}

@@ -39,7 +39,7 @@ func (l *libvirt) links(c virtConf) []string {
 func (l *libvirt) neighbours(ctx context.Context) map[string][]health.Addr {
 	out := map[string][]health.Addr{}
 	if l.far() {
-		t, err := l.askWithin(ctx, []string{"ip", "-o", "neigh", "show"}, virtSlowWithin)
+		t, err := l.askWithin(ctx, []string{"ip", "-o", "neigh", "show"}, slowWithin)
 		if err != nil {
 			return out // without it the leases still tell some
 		}

@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -20,11 +19,8 @@ import (
 // although the asker was ended long ago. So the culprit is asked after 10, 20, 40 … seconds, and at once when an event tells
 // of it.
 
-const (
-	virtSlowWithin = 2 * time.Second  // for one domain, on this path
-	virtSlowFirst  = 10 * time.Second // until the culprit is asked again
-	virtAtOnce     = 4
-)
+// virtSlowFirst is how long the culprit is not asked again at first.
+const virtSlowFirst = 10 * time.Second
 
 // errVirtSilent is an answer that did not come, while the daemon itself is not stopped.
 var errVirtSilent = errors.New("no answer")
@@ -77,7 +73,7 @@ func (l *libvirt) listSlowly(ctx context.Context, first bool) (Listing, error) {
 	all := len(l.slow) == len(uuids)
 	l.mu.Unlock()
 	if all { // is it the daemon, or each of them?
-		if _, _, err := l.batch(ctx, []string{"uri"}, virtSlowWithin); err != nil {
+		if _, _, err := l.batch(ctx, []string{"uri"}, slowWithin); err != nil {
 			l.mu.Lock()
 			l.slow = map[string]*virtSilence{}
 			l.mu.Unlock()
@@ -114,25 +110,18 @@ func (l *libvirt) everyone() []string {
 
 // askEach asks about each by itself, some at once, and remembers who is silent.
 func (l *libvirt) askEach(ctx context.Context, uuids []string) {
-	var wg sync.WaitGroup
-	places := make(chan struct{}, virtAtOnce)
-	for _, uuid := range uuids {
-		places <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-places }()
-			err := l.askAbout(ctx, []string{uuid}, virtSlowWithin)
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			switch {
-			case ctx.Err() != nil:
-			case errors.Is(err, errVirtSilent):
-				l.silent(uuid)
-			default:
-				delete(l.slow, uuid)
-			}
-		})
-	}
-	wg.Wait()
+	askEach(uuids, func(uuid string) {
+		err := l.askAbout(ctx, []string{uuid}, slowWithin)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		switch {
+		case ctx.Err() != nil:
+		case errors.Is(err, errVirtSilent):
+			l.silent(uuid)
+		default:
+			delete(l.slow, uuid)
+		}
+	})
 }
 
 // silent notes that a domain did not answer. The caller holds mu.
@@ -158,11 +147,8 @@ func (l *libvirt) degraded() string {
 		}
 		who = append(who, fmt.Sprintf("%q", name))
 	}
-	if n := len(who); n > 3 {
-		who = append(who[:3], fmt.Sprintf("%d more", n-3))
-	}
 	if len(who) == 0 {
 		return fmt.Sprintf("virsh list gave no answer within %s, though each domain answers: asked one by one", l.spec.Timeout)
 	}
-	return "virsh list hangs because of " + strings.Join(who, ", ") + ": the others are asked one by one"
+	return "virsh list hangs because of " + culprits(who) + ": the others are asked one by one"
 }

@@ -5,18 +5,12 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"atalaya/agent/health"
 )
 
 // The degraded path. One hung monitor, hook or lock hangs every lxc-ls for ever; lxc-info of the others still answers.
-
-const (
-	lxcSlowWithin = 2 * time.Second // for one lxc-info, on this path
-	lxcAtOnce     = 4               // of them
-)
 
 // stillSlow asks again those that did not answer, and tells whether one of them still does not. Those that are gone are
 // forgotten.
@@ -32,7 +26,7 @@ func (l *lxc) stillSlow(ctx context.Context, folders map[string]lxcFolder) bool 
 	if len(names) == 0 {
 		return false
 	}
-	l.askEach(ctx, names, lxcSlowWithin)
+	l.askEach(ctx, names, slowWithin)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.slow) > 0
@@ -59,7 +53,7 @@ func (l *lxc) listSlowly(ctx context.Context, folders map[string]lxcFolder, firs
 		}
 	}
 	l.mu.Unlock()
-	l.askEach(ctx, ask, lxcSlowWithin)
+	l.askEach(ctx, ask, slowWithin)
 	l.mu.Lock()
 	degraded := l.degraded()
 	l.mu.Unlock()
@@ -80,25 +74,13 @@ func (l *lxc) degraded() string {
 		}
 		who = append(who, fmt.Sprintf("%q (%s)", name, l.slow[name]))
 	}
-	if n := len(who); n > 3 {
-		who = append(who[:3], fmt.Sprintf("%d more", n-3))
-	}
-	return "lxc-ls hangs because of " + strings.Join(who, ", ") + ": the others are asked one by one with lxc-info"
+	return "lxc-ls hangs because of " + culprits(who) + ": the others are asked one by one with lxc-info"
 }
 
 // askEach asks with lxc-info, some at once, and takes in the answers. What failed otherwise than by silence is unknown
 // until the next list.
 func (l *lxc) askEach(ctx context.Context, names []string, within time.Duration) {
-	var wg sync.WaitGroup
-	places := make(chan struct{}, lxcAtOnce)
-	for _, name := range names {
-		places <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-places }()
-			l.askOne(ctx, name, within)
-		})
-	}
-	wg.Wait()
+	askEach(names, func(name string) { l.askOne(ctx, name, within) })
 }
 
 func (l *lxc) askOne(ctx context.Context, name string, within time.Duration) {

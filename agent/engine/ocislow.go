@@ -3,9 +3,8 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"atalaya/agent/health"
 )
@@ -13,11 +12,6 @@ import (
 // The degraded path. One container whose lock somebody holds (a kill that waits for a hung shim, a start whose hook or
 // mount hangs) has every inspect that names it hang for ever, and with podman the list as well. The others still answer
 // when they are asked one by one, and the culprit is named.
-
-const (
-	ociSlowWithin = 2 * time.Second // for one inspect, on this path
-	ociAtOnce     = 4               // of them
-)
 
 // inspectMany asks about all of ids in as few processes as hold them; about each alone only when that hangs.
 func (o *oci) inspectMany(ctx context.Context, ids []string) error {
@@ -55,28 +49,22 @@ func (o *oci) inspectMany(ctx context.Context, ids []string) error {
 // that hangs, and that is an error.
 func (o *oci) inspectEach(ctx context.Context, ids []string) error {
 	answered, failed := 0, error(nil)
-	for len(ids) > 0 {
-		batch := ids[:min(len(ids), ociAtOnce)]
-		ids = ids[len(batch):]
-		var wg sync.WaitGroup
-		for _, id := range batch {
-			wg.Go(func() {
-				hung, err := o.inspectWithin(ctx, []string{id}, ociSlowWithin)
-				o.mu.Lock()
-				defer o.mu.Unlock()
-				if !hung {
-					delete(o.slow, id)
-				} else if o.known[id] != nil && ctx.Err() == nil {
-					o.slow[id] = true
-				}
-				if err != nil {
-					failed = err
-				} else {
-					answered++
-				}
-			})
-		}
-		wg.Wait()
+	for few := range slices.Chunk(ids, slowAtOnce) {
+		askEach(few, func(id string) {
+			hung, err := o.inspectWithin(ctx, []string{id}, slowWithin)
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			if !hung {
+				delete(o.slow, id)
+			} else if o.known[id] != nil && ctx.Err() == nil {
+				o.slow[id] = true
+			}
+			if err != nil {
+				failed = err
+			} else {
+				answered++
+			}
+		})
 		if answered == 0 && failed != nil {
 			return failed
 		}
@@ -134,15 +122,12 @@ func (o *oci) degraded() string {
 	if len(who) == 0 {
 		return ""
 	}
-	if n := len(who); n > 3 {
-		who = append(who[:3], fmt.Sprintf("%d more", n-3))
-	}
-	return fmt.Sprintf("%s inspect hangs when it is asked about %s: who is asked about that changed is asked one by one", o.name, strings.Join(who, ", "))
+	return fmt.Sprintf("%s inspect hangs when it is asked about %s: who is asked about that changed is asked one by one", o.name, culprits(who))
 }
 
 // silent is a sighting of one that does not answer: unknown, and not what it last was.
 func (o *oci) silent(s health.Sighting) health.Sighting {
 	s.State, s.Supervisor, s.OnPurpose, s.Finished, s.Health = health.Unknown, "", "", false, ""
-	s.Detail = fmt.Sprintf("%s inspect gives no answer about it within %s: some operation holds its lock", o.name, ociSlowWithin)
+	s.Detail = fmt.Sprintf("%s inspect gives no answer about it within %s: some operation holds its lock", o.name, slowWithin)
 	return s
 }

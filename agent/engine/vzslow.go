@@ -19,11 +19,6 @@ import (
 // src/vzlist.c get_mounted_status): one area on storage that hangs has it hang for all. Asked for one container it looks at
 // that one only (check_veid_restr), so the others still answer, and the culprit is named.
 
-const (
-	vzSlowWithin = 2 * time.Second // for one container, on this path
-	vzAtOnce     = 4               // of them
-)
-
 // vzlist asks for the containers that ids name, or for all.
 func (h *vzHost) vzlist(ctx context.Context, within time.Duration, fields string, ids ...string) ([]vzRow, hostexec.Transcript, error) {
 	t, err := h.askWithin(ctx, h.argv("vzlist", append([]string{"-a", "-j", "-o", fields}, ids...)...), within)
@@ -66,27 +61,23 @@ func (h *vzHost) eachRow(ctx context.Context, fields string) (rows []vzRow, hung
 		answered int
 		began    = time.Now()
 	)
-	for ids := range slices.Chunk(h.defs(), vzAtOnce) {
-		var wg sync.WaitGroup
-		for _, id := range ids {
-			wg.Go(func() {
-				got, t, err := h.vzlist(ctx, min(vzSlowWithin, h.spec.Timeout), fields, id)
-				mu.Lock()
-				defer mu.Unlock()
-				switch {
-				case err == nil || vzNotFound(t):
-					answered++
-					rows = append(rows, got...)
-					return
-				case t.TimedOut:
-					slow[id] = true
-				}
-				failed = err
-				key := looseString(id)
-				rows = append(rows, vzRow{ID: &key, silent: fmt.Sprintf("vzlist gives no answer about it: %v", err)})
-			})
-		}
-		wg.Wait()
+	for few := range slices.Chunk(h.defs(), slowAtOnce) {
+		askEach(few, func(id string) {
+			got, t, err := h.vzlist(ctx, min(slowWithin, h.spec.Timeout), fields, id)
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err == nil || vzNotFound(t):
+				answered++
+				rows = append(rows, got...)
+				return
+			case t.TimedOut:
+				slow[id] = true
+			}
+			failed = err
+			key := looseString(id)
+			rows = append(rows, vzRow{ID: &key, silent: fmt.Sprintf("vzlist gives no answer about it: %v", err)})
+		})
 		if answered == 0 && time.Since(began) > h.spec.Timeout {
 			break // of so many not one: the others would only take as long
 		}
@@ -98,7 +89,7 @@ func (h *vzHost) eachRow(ctx context.Context, fields string) (rows []vzRow, hung
 		return nil, "", errors.Join(failed, ctx.Err(), errors.New("asked about one container alone it does not answer either"))
 	}
 	if len(slow) > 0 {
-		hung = fmt.Sprintf("vzlist hangs when it is asked about %s: the others are asked one by one", strings.Join(sortedKeys(slow), ", "))
+		hung = fmt.Sprintf("vzlist hangs when it is asked about %s: the others are asked one by one", culprits(sortedKeys(slow)))
 	}
 	return rows, hung, nil
 }
@@ -180,7 +171,7 @@ func (h *vzHost) area(id string, global map[string]string) vzArea {
 	select {
 	case a := <-done:
 		return a
-	case <-time.After(vzSlowWithin):
+	case <-time.After(slowWithin):
 		return last
 	}
 }
