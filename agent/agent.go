@@ -128,10 +128,12 @@ type Agent struct {
 	memory  memory
 	holdAll *health.Hold
 	closed  string
-	unmet   map[string]bool // dependencies that name no container, told once
-	event   string          // of the host, as the store has it
-	faults  []string        // of the host, that were given to the survey last
-	strain  strain          // the same, as the journal has it
+	byName  map[string][]*guest // see called; nil: not made in this turn
+	named   int                 // guests in it
+	unmet   map[string]bool     // dependencies that name no container, told once
+	event   string              // of the host, as the store has it
+	faults  []string            // of the host, that were given to the survey last
+	strain  strain              // the same, as the journal has it
 	loaded  store.Loaded
 	seqs    map[string]int    // alerts of each open incident
 	certs   map[string]string // see certificate

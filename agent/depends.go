@@ -27,8 +27,8 @@ func (a *Agent) needed(g *guest) []*guest {
 	var out []*guest
 	for _, want := range g.setup.DependsOn {
 		found := false
-		for _, d := range a.guests {
-			if d != g && (d.name() == want || d.ref.String() == want) {
+		for _, d := range a.called()[want] {
+			if d != g && a.guests[d.ref] == d {
 				out, found = append(out, d), true
 			}
 		}
@@ -36,6 +36,21 @@ func (a *Agent) needed(g *guest) []*guest {
 	}
 	slices.SortFunc(out, func(x, y *guest) int { return strings.Compare(x.ref.String(), y.ref.String()) })
 	return out
+}
+
+// called gives the containers by what depends_on may call them. It is made anew once a turn, where it is needed at all, and
+// when one came or went.
+func (a *Agent) called() map[string][]*guest {
+	if a.byName == nil || a.named != len(a.guests) {
+		a.byName, a.named = make(map[string][]*guest, 2*len(a.guests)), len(a.guests)
+		for _, g := range a.guests {
+			a.byName[g.ref.String()] = append(a.byName[g.ref.String()], g)
+			if n := g.name(); n != g.ref.String() {
+				a.byName[n] = append(a.byName[n], g)
+			}
+		}
+	}
+	return a.byName
 }
 
 // unmetBy says once that a dependency names nothing.
@@ -69,7 +84,7 @@ func (a *Agent) root(g *guest) string {
 	if r.state.RunState != health.Running {
 		what = "is " + string(r.state.RunState)
 	}
-	return fmt.Sprintf("%s, which %s", a.called(r.ref), what)
+	return fmt.Sprintf("%s, which %s", a.saying(r.ref), what)
 }
 
 func (a *Agent) rootOf(g *guest, seen map[*guest]bool) *guest {
@@ -104,8 +119,8 @@ func (a *Agent) dependents(g *guest) []health.Ref {
 	return out
 }
 
-// called is how a container is named for people.
-func (a *Agent) called(ref health.Ref) string {
+// saying is how a container is named for people.
+func (a *Agent) saying(ref health.Ref) string {
 	if g := a.guests[ref]; g != nil && g.name() != ref.ID {
 		return fmt.Sprintf("%s (%s)", ref, g.name())
 	}

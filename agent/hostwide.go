@@ -165,7 +165,7 @@ func (t *turn) nextHost(e health.HostEvent) string {
 func (t *turn) affected(refs []health.Ref) []string {
 	var out []string
 	for _, r := range refs {
-		out = append(out, t.called(r))
+		out = append(out, t.saying(r))
 	}
 	return out
 }

@@ -69,6 +69,7 @@ type work struct {
 func (a *Agent) turn(events []func(*turn)) {
 	t := &turn{Agent: a, at: a.clock.now(), dirty: map[*guest]bool{}}
 	a.journal.turn(t.at)
+	a.byName = nil
 	a.lastRun.Store(time.Now().UnixNano())
 	for _, e := range events {
 		e(t)

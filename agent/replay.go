@@ -135,6 +135,7 @@ func (r *replay) own() time.Time {
 // turn is one round of the loop, as Agent.turn is.
 func (r *replay) turn(at time.Time, facts []*fact) {
 	t := &turn{Agent: r.Agent, at: at, dirty: map[*guest]bool{}}
+	r.byName = nil
 	for _, l := range r.later.due(at) {
 		l.event(t)
 	}
