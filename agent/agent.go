@@ -191,13 +191,14 @@ func (a *Agent) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
+	a.markTools()
+	wg.Go(func() { a.watchTools(ctx) })
 	wg.Go(func() { a.run(ctx, "sentinel", a.o.Sentinel.Run) })
 	if a.o.Watcher != nil {
 		wg.Go(func() { a.run(ctx, "host watcher", a.o.Watcher.Run) })
 	}
 	wg.Go(func() { a.pump(ctx) })
 	wg.Go(func() { a.listen(ctx) })
-	wg.Go(func() { a.watchTools(ctx) })
 	wg.Go(func() { a.prober.run(ctx) })
 	wg.Go(func() { a.askBackups(ctx) })
 	for _, in := range a.inst {

@@ -58,8 +58,9 @@ func (a *Agent) meaning(argv []string) (health.Verb, bool) {
 	return "", false
 }
 
-// watchTools has the kernel tell of every run of the engines' tools, also of those that are over before /proc is read.
-func (a *Agent) watchTools(ctx context.Context) {
+// markTools has the kernel tell of every run of the engines' tools, also of those that are over before /proc is read. It comes
+// before the first list: whoever is seen running may be stopped the moment after.
+func (a *Agent) markTools() {
 	var files []string
 	for _, in := range a.inst {
 		files = append(files, in.Files()...)
@@ -74,7 +75,13 @@ func (a *Agent) watchTools(ctx context.Context) {
 		return
 	}
 	a.execs.Store(execs)
-	a.run(ctx, "watch over the runs of tools", execs.Run)
+}
+
+// watchTools takes in what the kernel tells of them.
+func (a *Agent) watchTools(ctx context.Context) {
+	if e := a.execs.Load(); e != nil {
+		a.run(ctx, "watch over the runs of tools", e.Run)
+	}
 }
 
 // ran gives the runs of tools that may have caused a death at that time.
